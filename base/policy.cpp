@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/policy.hpp"
+
+namespace volary {
+
+CageLimits default_limits() {
+    CageLimits limits;
+    // Generous for a compiler run, small enough that one agent cannot take a common host down.
+    limits.memory = ByteCount{std::uint64_t{2} << 30U};
+    limits.pids = 512;
+    limits.disk = ByteCount{std::uint64_t{1} << 30U};
+    limits.files = 4096;
+    return limits;
+}
+
+std::string_view to_string(FsMode mode) noexcept {
+    switch (mode) {
+        case FsMode::ro: return "ro";
+        case FsMode::rw: return "rw";
+        case FsMode::tmp: return "tmp";
+        case FsMode::hide: return "hide";
+    }
+    return "ro";
+}
+
+bool matches_name(const NetRule& rule, std::string_view name) {
+    switch (rule.kind) {
+        case NetRule::Kind::name:
+        case NetRule::Kind::host: return name == rule.host;
+        case NetRule::Kind::wildcard:
+            return name.size() > rule.host.size() + 1 && name.ends_with(rule.host) &&
+                   name[name.size() - rule.host.size() - 1] == '.';
+        case NetRule::Kind::address:
+        case NetRule::Kind::cidr: return false;
+    }
+    return false;
+}
+
+}  // namespace volary
