@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/bytes.hpp"
 
-#include <sys/random.h>
+#include "base/error.hpp"
 
 #include <cerrno>
+#include <sys/random.h>
 #include <vector>
-
-#include "base/error.hpp"
 
 namespace volary {
 namespace {

@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/child.hpp"
 
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -8,14 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <cerrno>
-#include <cstring>
-
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <fmt/format.h>
-
-#include "base/error.hpp"
 
 namespace volary {
 namespace {
@@ -64,14 +63,11 @@ std::vector<UniqueFd> lift(const ChildSpec& spec) {
     return lifted;
 }
 
-void plan_descriptors(
-    SpawnPlan& plan, const ChildSpec& spec, const std::vector<UniqueFd>& lifted
-) {
+void plan_descriptors(SpawnPlan& plan, const ChildSpec& spec, const std::vector<UniqueFd>& lifted) {
     for (int fd = 0; fd <= 2; ++fd) {
         const auto listed =
             std::any_of(spec.fds.begin(), spec.fds.end(), [&](auto& p) { return p.second == fd; });
-        if (!listed)
-            ::posix_spawn_file_actions_addopen(plan.actions(), fd, "/dev/null", O_RDWR, 0);
+        if (!listed) ::posix_spawn_file_actions_addopen(plan.actions(), fd, "/dev/null", O_RDWR, 0);
     }
     int highest = 2;
     for (std::size_t i = 0; i < lifted.size(); ++i) {
@@ -156,8 +152,8 @@ Child::~Child() {
     if (pid_ <= 0) return;
     (void)send_signal(SIGKILL);
     siginfo_t info{};
-    while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) < 0 &&
-           errno == EINTR) {
+    while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) < 0 && errno == EINTR
+    ) {
     }
 }
 

@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <sys/types.h>
-
-#include <string>
-#include <utility>
-#include <vector>
-
 #include "base/asio.hpp"
 #include "base/unique_fd.hpp"
+
+#include <string>
+#include <sys/types.h>
+#include <utility>
+#include <vector>
 
 namespace volary {
 

@@ -29,32 +29,51 @@ void throw_errno(std::string_view call, std::string_view subject) {
 
 std::string_view to_string(Errc code) noexcept {
     switch (code) {
-        case Errc::invalid: return "invalid";
-        case Errc::not_found: return "not_found";
-        case Errc::conflict: return "conflict";
-        case Errc::denied: return "denied";
-        case Errc::too_large: return "too_large";
-        case Errc::busy: return "busy";
-        case Errc::timeout: return "timeout";
-        case Errc::io: return "io";
-        case Errc::unavailable: return "unavailable";
-        case Errc::internal: return "internal";
+        case Errc::invalid:
+            return "invalid";
+        case Errc::not_found:
+            return "not_found";
+        case Errc::conflict:
+            return "conflict";
+        case Errc::denied:
+            return "denied";
+        case Errc::too_large:
+            return "too_large";
+        case Errc::busy:
+            return "busy";
+        case Errc::timeout:
+            return "timeout";
+        case Errc::io:
+            return "io";
+        case Errc::unavailable:
+            return "unavailable";
+        case Errc::internal:
+            return "internal";
     }
     return "internal";
 }
 
 int http_status(Errc code) noexcept {
     switch (code) {
-        case Errc::invalid: return 400;
-        case Errc::not_found: return 404;
-        case Errc::conflict: return 409;
-        case Errc::denied: return 403;
-        case Errc::too_large: return 413;
-        case Errc::busy: return 429;
-        case Errc::timeout: return 504;
-        case Errc::unavailable: return 503;
+        case Errc::invalid:
+            return 400;
+        case Errc::not_found:
+            return 404;
+        case Errc::conflict:
+            return 409;
+        case Errc::denied:
+            return 403;
+        case Errc::too_large:
+            return 413;
+        case Errc::busy:
+            return 429;
+        case Errc::timeout:
+            return 504;
+        case Errc::unavailable:
+            return 503;
         case Errc::io:
-        case Errc::internal: return 500;
+        case Errc::internal:
+            return 500;
     }
     return 500;
 }
@@ -62,11 +81,15 @@ int http_status(Errc code) noexcept {
 int exit_code(Errc code) noexcept {
     switch (code) {
         case Errc::invalid:
-        case Errc::too_large: return 2;
-        case Errc::not_found: return 3;
+        case Errc::too_large:
+            return 2;
+        case Errc::not_found:
+            return 3;
         case Errc::conflict:
-        case Errc::denied: return 4;
-        default: return 1;
+        case Errc::denied:
+            return 4;
+        default:
+            return 1;
     }
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/ids.hpp"
 
+#include "base/bytes.hpp"
+
 #include <array>
 #include <cstdint>
 #include <span>
-
-#include "base/bytes.hpp"
 
 namespace volary {
 namespace {

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/clock.hpp"
+
 #include <compare>
 #include <functional>
 #include <string>
 #include <string_view>
 #include <utility>
-
-#include "base/clock.hpp"
 
 namespace volary {
 
@@ -38,14 +38,30 @@ std::string make_ulid(UnixMillis at);
 /// True for `prefix` + '_' + a well-formed ULID; what a route checks before it looks up.
 bool is_id(std::string_view text, std::string_view prefix);
 
-struct SessionTag { static constexpr std::string_view prefix = "ses"; };
-struct RunTag { static constexpr std::string_view prefix = "run"; };
-struct InvocationTag { static constexpr std::string_view prefix = "inv"; };
-struct CageTag { static constexpr std::string_view prefix = "cage"; };
-struct StepTag { static constexpr std::string_view prefix = "step"; };
-struct ItemTag { static constexpr std::string_view prefix = "item"; };
-struct MessageTag { static constexpr std::string_view prefix = "msg"; };
-struct DeviceTag { static constexpr std::string_view prefix = "dev"; };
+struct SessionTag {
+    static constexpr std::string_view prefix = "ses";
+};
+struct RunTag {
+    static constexpr std::string_view prefix = "run";
+};
+struct InvocationTag {
+    static constexpr std::string_view prefix = "inv";
+};
+struct CageTag {
+    static constexpr std::string_view prefix = "cage";
+};
+struct StepTag {
+    static constexpr std::string_view prefix = "step";
+};
+struct ItemTag {
+    static constexpr std::string_view prefix = "item";
+};
+struct MessageTag {
+    static constexpr std::string_view prefix = "msg";
+};
+struct DeviceTag {
+    static constexpr std::string_view prefix = "dev";
+};
 
 using SessionId = StrongId<SessionTag>;
 using RunId = StrongId<RunTag>;

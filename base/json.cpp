@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/json.hpp"
 
+#include "base/error.hpp"
+
 #include <algorithm>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-
-#include "base/error.hpp"
 
 namespace volary {
 namespace {
@@ -18,8 +18,10 @@ bool deeper_than(std::string_view text, int limit) {
     for (std::size_t i = 0; i < text.size(); ++i) {
         const char c = text[i];
         if (in_string) {
-            if (c == '\\') ++i;
-            else if (c == '"') in_string = false;
+            if (c == '\\')
+                ++i;
+            else if (c == '"')
+                in_string = false;
         } else if (c == '"') {
             in_string = true;
         } else if (c == '{' || c == '[') {
@@ -52,8 +54,7 @@ std::expected<Json, std::string> parse_json(std::string_view text, JsonLimits li
     }
 }
 
-Fields::Fields(const Json& object, std::string where)
-    : object_(object), where_(std::move(where)) {
+Fields::Fields(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
     if (!object_.is_object()) problems_.push_back(where_ + ": must be a JSON object");
 }
 
@@ -66,8 +67,7 @@ const Json* Fields::find(std::string_view key) {
 
 const Json* Fields::require(std::string_view key, std::string_view type) {
     const auto* found = find(key);
-    if (found == nullptr && object_.is_object())
-        problem(key, fmt::format("required {}", type));
+    if (found == nullptr && object_.is_object()) problem(key, fmt::format("required {}", type));
     return found;
 }
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/asio.hpp"
+
 #include <cstddef>
 #include <deque>
 #include <utility>
-
-#include "base/asio.hpp"
 
 #include <boost/asio/steady_timer.hpp>
 
@@ -43,7 +43,7 @@ public:
     asio::awaitable<bool> pop(T& out) {
         while (items_.empty() && !closed_) {
             ready_.expires_at(asio::steady_timer::time_point::max());
-            const auto [error] = co_await ready_.async_wait(as_result);
+            co_await ready_.async_wait(as_result);
             const auto state = co_await asio::this_coro::cancellation_state;
             if (state.cancelled() != asio::cancellation_type::none)
                 throw boost::system::system_error(asio::error::operation_aborted);
@@ -85,7 +85,7 @@ public:
 
     /// Returns at the next notify(); throws operation_aborted when the waiter is cancelled.
     asio::awaitable<void> wait() {
-        const auto [error] = co_await timer_.async_wait(as_result);
+        co_await timer_.async_wait(as_result);
         const auto state = co_await asio::this_coro::cancellation_state;
         if (state.cancelled() != asio::cancellation_type::none)
             throw boost::system::system_error(asio::error::operation_aborted);

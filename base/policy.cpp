@@ -15,10 +15,14 @@ CageLimits default_limits() {
 
 std::string_view to_string(FsMode mode) noexcept {
     switch (mode) {
-        case FsMode::ro: return "ro";
-        case FsMode::rw: return "rw";
-        case FsMode::tmp: return "tmp";
-        case FsMode::hide: return "hide";
+        case FsMode::ro:
+            return "ro";
+        case FsMode::rw:
+            return "rw";
+        case FsMode::tmp:
+            return "tmp";
+        case FsMode::hide:
+            return "hide";
     }
     return "ro";
 }
@@ -26,12 +30,14 @@ std::string_view to_string(FsMode mode) noexcept {
 bool matches_name(const NetRule& rule, std::string_view name) {
     switch (rule.kind) {
         case NetRule::Kind::name:
-        case NetRule::Kind::host: return name == rule.host;
+        case NetRule::Kind::host:
+            return name == rule.host;
         case NetRule::Kind::wildcard:
             return name.size() > rule.host.size() + 1 && name.ends_with(rule.host) &&
                    name[name.size() - rule.host.size() - 1] == '.';
         case NetRule::Kind::address:
-        case NetRule::Kind::cidr: return false;
+        case NetRule::Kind::cidr:
+            return false;
     }
     return false;
 }

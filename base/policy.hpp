@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/bytes.hpp"
+
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -8,16 +10,14 @@
 #include <string>
 #include <vector>
 
-#include "base/bytes.hpp"
-
 namespace volary {
 
 /// How a path appears in a cage.
 enum class FsMode {
-    ro,    ///< bound read-only
-    rw,    ///< bound writable
-    tmp,   ///< an empty private tmpfs
-    hide   ///< an empty read-only folder or file in its place
+    ro,   ///< bound read-only
+    rw,   ///< bound writable
+    tmp,  ///< an empty private tmpfs
+    hide  ///< an empty read-only folder or file in its place
 };
 
 /// One entry of `cage.fs`: plain data between the project file and the compiler of the cage.
@@ -62,7 +62,7 @@ struct CageLimits {
     std::optional<double> cpu;  ///< CPUs, e.g. 0.5
     std::optional<std::uint32_t> pids;
     std::optional<std::chrono::milliseconds> wall;
-    std::optional<ByteCount> disk;    ///< of the private writable layer (`/tmp`, `$HOME`)
+    std::optional<ByteCount> disk;       ///< of the private writable layer (`/tmp`, `$HOME`)
     std::optional<std::uint32_t> files;  ///< open descriptors per process
     bool operator==(const CageLimits&) const = default;
 };

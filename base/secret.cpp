@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/secret.hpp"
 
-#include <cstring>
-
 #include "base/bytes.hpp"
+
+#include <cstring>
 
 namespace volary {
 

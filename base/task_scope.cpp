@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/task_scope.hpp"
 
+#include "base/error.hpp"
+#include "base/log.hpp"
+
 #include <cassert>
 #include <iterator>
 #include <utility>
@@ -8,9 +11,6 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/system/system_error.hpp>
-
-#include "base/error.hpp"
-#include "base/log.hpp"
 
 namespace volary {
 

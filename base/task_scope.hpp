@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/asio.hpp"
+
 #include <exception>
 #include <functional>
 #include <list>
 #include <string>
 #include <string_view>
-
-#include "base/asio.hpp"
 
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/steady_timer.hpp>

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/ids.hpp"
+
+#include <cstdint>
+#include <string>
+
+namespace volary {
+
+/// One entry of a session's log (design.md, section 5). Kinds and bodies: docs/events.md.
+struct Event {
+    SessionId session;
+    std::int64_t seq = 0;  ///< 1, 2, 3 ... without gaps within the session
+    UnixMillis at = 0;
+    std::string kind;   ///< e.g. "message.user"
+    std::string actor;  ///< who did it: "operator:NAME", "agent:primary/scraper", "daemon"
+    RunId run;          ///< empty when no run is concerned
+    std::string body;   ///< text of one JSON object
+    bool operator==(const Event&) const = default;
+};
+
+/// The event as the API sends it:
+/// {"session","seq","at","kind","actor","run" (null when empty),"body"}.
+std::string event_json(const Event& event);
+
+/// Appends event_json(event) to `out`.
+void append_event_json(std::string& out, const Event& event);
+
+}  // namespace volary
