@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/event.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace volary::store {
+
+// Plain rows, one struct per table (docs of each column: README.md of this folder). Times are
+// milliseconds since 1970, 0 when it has not happened.
+
+struct ProjectRow {
+    std::string name;
+    std::string path;  ///< absolute folder
+    UnixMillis added_at = 0;
+    bool operator==(const ProjectRow&) const = default;
+};
+
+struct SessionRow {
+    SessionId id;
+    std::string project;
+    std::string title;
+    std::string status;  ///< "idle" is finished, everything else is found by unfinished_sessions()
+    UnixMillis created_at = 0;
+    UnixMillis updated_at = 0;
+    std::int64_t last_seq = 0;  ///< kept by the store: what a caller writes here is not used
+    std::string state;          ///< JSON text: the whole fold of the log
+    bool operator==(const SessionRow&) const = default;
+};
+
+struct RunRow {
+    RunId id;
+    SessionId session;
+    std::string status;
+    std::string outcome;
+    UnixMillis created_at = 0;
+    UnixMillis updated_at = 0;
+    bool operator==(const RunRow&) const = default;
+};
+
+/// The answer that a mutation got, so that the same key gets the same answer again.
+struct IdempotencyRow {
+    std::string key;
+    std::string scope;  ///< actor and route
+    std::string request_hash;
+    int status = 0;  ///< HTTP status of the answer
+    std::string response;
+    UnixMillis at = 0;
+    bool operator==(const IdempotencyRow&) const = default;
+};
+
+/// That interconnect rule `rule` has fired for one event; there is never a second one.
+struct FiringRow {
+    SessionId session;
+    std::int64_t event_seq = 0;
+    std::string rule;
+    InvocationId invocation;
+    bool operator==(const FiringRow&) const = default;
+};
+
+/// What is known of a streamed item that has not finished.
+struct CheckpointRow {
+    SessionId session;
+    ItemId item;
+    std::string body;
+    bool operator==(const CheckpointRow&) const = default;
+};
+
+/// A one-use code; only its hash is kept.
+struct LaunchCodeRow {
+    std::string hash;
+    UnixMillis created_at = 0;
+    UnixMillis expires_at = 0;
+    bool operator==(const LaunchCodeRow&) const = default;
+};
+
+/// A signed-in browser; only the hash of its cookie is kept.
+struct DeviceRow {
+    DeviceId id;
+    std::string token_hash;
+    std::string name;
+    UnixMillis created_at = 0;
+    UnixMillis last_seen = 0;
+    UnixMillis expires_at = 0;
+    bool revoked = false;
+    bool operator==(const DeviceRow&) const = default;
+};
+
+/// Everything that one step of a session changes; committed whole or not at all.
+struct Append {
+    SessionId session;
+    std::vector<Event> events;  ///< seq given: last_seq + 1, last_seq + 2 ...; may be empty
+    std::optional<SessionRow> session_row;      ///< needed with the first append of a session
+    std::vector<RunRow> runs;                   ///< inserted or replaced
+    std::vector<FiringRow> firings;             ///< inserted; one that exists is a conflict
+    std::vector<ItemId> finished_items;         ///< their checkpoints go
+    std::optional<IdempotencyRow> idempotency;  ///< inserted; one that exists is a conflict
+};
+
+struct SessionFilter {
+    std::string project;  ///< empty: all
+    std::int64_t limit = 50;
+    std::int64_t offset = 0;
+};
+
+struct SessionPage {
+    std::vector<SessionRow> sessions;  ///< newest activity first, `state` left out
+    std::int64_t total = 0;            ///< all that match the filter
+};
+
+struct Counts {
+    std::int64_t projects = 0;
+    std::int64_t sessions = 0;
+    std::int64_t unfinished_sessions = 0;
+    std::int64_t events = 0;
+};
+
+}  // namespace volary::store
