@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/asio.hpp"
+#include "base/unique_fd.hpp"
+#include "cage/denial.hpp"
+#include "cage/net_plan.hpp"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace volary::cage {
+
+/// What the gatekeeper tells its owner. All are called on the control thread and must not throw.
+struct GatekeeperHooks {
+    std::function<void(Denial)> denied;
+    std::function<void(Connection)> closed;
+    /// A connection of the cage to an internal name (volary.internal, models.volary.internal). The
+    /// receiver owns the descriptor (connected, non-blocking); nothing was read from it. The socket
+    /// it arrived on is the caller's identity.
+    std::function<void(CageId, std::string name, UniqueFd)> internal;
+};
+
+struct GatekeeperConfig {
+    /// The operator's own name -> address, asked before the resolver. Addresses given here are the
+    /// operator's word and may be private.
+    std::map<std::string, std::string> hosts;
+    /// Open connections of one cage; the next is reset and told as a "limit" denial. A browser
+    /// uses 6 per name; a parallel package manager some 50.
+    std::size_t max_connections = 256;
+    /// Until the ClientHello or the request head is complete.
+    std::chrono::milliseconds head_timeout{10'000};
+    /// A client silent for this long speaks a server-first protocol (only where that is allowed).
+    std::chrono::milliseconds silence{400};
+    /// Resolving and connecting, each.
+    std::chrono::milliseconds resolve_timeout{10'000};
+    std::chrono::milliseconds connect_timeout{10'000};
+    /// A relay in which no byte moved for this long ends.
+    std::chrono::milliseconds idle_timeout{std::chrono::hours{1}};
+};
+
+/// The network side of all cages: answers their DNS, judges their connections, dials the real
+/// peer and relays bytes, and tells what was refused.
+///
+/// Nothing in a cage reaches anything but through here: its network namespace has only `lo`, and
+/// the sockets that listen there were handed to attach(). Lives on one thread, that of its
+/// executor. `co_await close()` before destruction.
+class Gatekeeper {
+public:
+    /// Asks the shim to bind one more listener in the cage's namespace (wildcard names).
+    using BindLater = std::function<asio::awaitable<UniqueFd>(SocketSpec)>;
+
+    Gatekeeper(asio::any_io_executor executor, GatekeeperConfig config, GatekeeperHooks hooks);
+    ~Gatekeeper();
+    Gatekeeper(const Gatekeeper&) = delete;
+    Gatekeeper& operator=(const Gatekeeper&) = delete;
+
+    /// Serves a cage from now on. `rules` and `plan` belong together; `sockets` has the order of
+    /// `plan.sockets`. `packet` is an AF_PACKET socket (SOCK_RAW or SOCK_DGRAM, ETH_P_ALL,
+    /// non-blocking) on the cage's `lo`, or empty: then attempts without a listener are refused
+    /// all the same, but not told. `bind_later` may be empty when no rule is a wildcard.
+    /// Throws Error{invalid} when the counts differ, Error{conflict} when the cage is attached.
+    void attach(
+        CageId cage, std::vector<NetRule> rules, NetPlan plan, std::vector<UniqueFd> sockets,
+        UniqueFd packet, BindLater bind_later
+    );
+
+    /// Closes the cage's listeners and connections; returns when all are gone. A cage that is not
+    /// attached is fine.
+    asio::awaitable<void> detach(CageId cage);
+
+    /// Detaches every cage and refuses new ones.
+    asio::awaitable<void> close();
+
+private:
+    class CageNet;
+
+    asio::any_io_executor executor_;
+    GatekeeperConfig config_;
+    GatekeeperHooks hooks_;
+    std::map<CageId, std::unique_ptr<CageNet>> cages_;
+    bool closing_ = false;
+};
+
+}  // namespace volary::cage
