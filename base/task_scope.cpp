@@ -31,9 +31,10 @@ TaskScope::TaskScope(asio::any_io_executor executor, OnError on_error)
 
 TaskScope::~TaskScope() { assert(tasks_.empty() && "close() the scope before it goes"); }
 
-void TaskScope::spawn(std::string name, asio::awaitable<void> task) {
+TaskScope::TaskId TaskScope::spawn(std::string name, asio::awaitable<void> task) {
     if (closing_) throw Error(Errc::busy, "scope is closing: " + name);
     auto& slot = tasks_.emplace_back();
+    slot.id = ++last_id_;
     slot.name = std::move(name);
     const auto self = std::prev(tasks_.end());
     auto on_done = [this, self](const std::exception_ptr& error) { finished(self, error); };
@@ -41,6 +42,15 @@ void TaskScope::spawn(std::string name, asio::awaitable<void> task) {
         executor_, std::move(task),
         asio::bind_cancellation_slot(self->cancel.slot(), std::move(on_done))
     );
+    return last_id_;
+}
+
+void TaskScope::cancel(TaskId task) {
+    for (auto& each : tasks_) {
+        if (each.id != task) continue;
+        each.cancel.emit(asio::cancellation_type::terminal);
+        return;
+    }
 }
 
 asio::awaitable<void> TaskScope::close() {

@@ -3,6 +3,7 @@
 
 #include "base/asio.hpp"
 
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <list>
@@ -33,7 +34,14 @@ public:
     TaskScope& operator=(const TaskScope&) = delete;
     ~TaskScope();
 
-    void spawn(std::string name, asio::awaitable<void> task);
+    /// Names one task of this scope for cancel(); never used twice.
+    using TaskId = std::uint64_t;
+
+    /// Starts `task`. Throws Error{busy} when the scope is closing.
+    TaskId spawn(std::string name, asio::awaitable<void> task);
+
+    /// Cancels one task, which ends soon after; nothing when it has ended already.
+    void cancel(TaskId task);
 
     /// Cancels every task, refuses new ones, and returns when the last has ended.
     asio::awaitable<void> close();
@@ -44,6 +52,7 @@ public:
 
 private:
     struct Task {
+        TaskId id = 0;
         std::string name;
         asio::cancellation_signal cancel;
     };
@@ -53,6 +62,7 @@ private:
     OnError on_error_;
     std::list<Task> tasks_;  // A list: signals must not move while tasks hold their slots.
     asio::steady_timer drained_;
+    TaskId last_id_ = 0;
     bool closing_ = false;
 };
 

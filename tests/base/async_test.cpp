@@ -54,6 +54,24 @@ asio::awaitable<void> wait_child(Child* child, ExitStatus* status) {
 
 }  // namespace
 
+TEST_CASE("one task of a scope can be cancelled alone", "[task_scope]") {
+    asio::io_context loop;
+    TaskScope scope(loop.get_executor(), log_task_errors());
+    bool first = false;
+    bool second = false;
+    const auto id = scope.spawn("first", wait_forever(&first));
+    scope.spawn("second", wait_forever(&second));
+    loop.poll();
+    scope.cancel(id);
+    scope.cancel(id + 100);
+    loop.restart();
+    loop.poll();
+    CHECK(first);
+    CHECK_FALSE(second);
+    CHECK(scope.size() == 1);
+    run(loop, close_scope(&scope));
+}
+
 TEST_CASE("closing a scope ends its tasks and tells no error", "[base]") {
     asio::io_context loop;
     std::vector<std::string> errors;
