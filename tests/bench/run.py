@@ -1,0 +1,47 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs every *_bench program of a folder and merges what they print.
+
+A bench prints one JSON object ({"key": number}) when called with --json. Keys of all programs end
+up in one object; without --json they are printed as a table.
+"""
+import json
+import os
+import subprocess
+import sys
+
+# The slowest bench (durable appends) takes about a minute on two cores.
+TIMEOUT_S = 600
+
+
+def main():
+    as_json = "--json" in sys.argv[1:]
+    folder = [a for a in sys.argv[1:] if a != "--json"][0]
+    merged, code = {}, 0
+    for name in sorted(n for n in os.listdir(folder) if n.endswith("_bench")):
+        done = subprocess.run([os.path.join(folder, name), "--json"], stdout=subprocess.PIPE,
+                              timeout=TIMEOUT_S, check=False)
+        try:
+            figures = json.loads(done.stdout)
+        except ValueError:
+            figures = None
+        if done.returncode != 0 or not isinstance(figures, dict):
+            print(f"{name}: failed (exit {done.returncode})", file=sys.stderr)
+            code = 1
+            continue
+        twice = merged.keys() & figures.keys()
+        if twice:
+            print(f"{name}: prints keys of another bench: {sorted(twice)}", file=sys.stderr)
+            code = 1
+        merged.update(figures)
+        if not as_json:
+            print(name.removesuffix("_bench"))
+            for key, value in figures.items():
+                print(f"  {key:44} {value}")
+    if as_json:
+        print(json.dumps(merged, indent=2, sort_keys=True))
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
