@@ -93,7 +93,9 @@ configure() {
     shift
     stamp=$dir/.volary-options
     # Without a built page there is nothing to embed.
-    if [ ! -f "$root/webui/dist/index.html" ]; then set -- "$@" -Dpage=false; fi
+    local page=false
+    if [ -f "$root/webui/dist/index.html" ]; then page=true; fi
+    set -- "$@" -Dpage=$page
     if [ -f "$dir/build.ninja" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$*" ]; then return; fi
     say "configuring ${dir#"$root"/} ($*)"
     local reconfigure=()
