@@ -106,7 +106,8 @@ public:
 
 private:
     class Impl;
-    std::unique_ptr<Impl> impl_;
+    std::shared_ptr<Impl>
+        impl_;  // Shared with the calls in flight, which may resume after close().
 };
 
 }  // namespace volary::acp
