@@ -17,8 +17,14 @@ void append_integer(std::string& out, std::int64_t value) {
 }  // namespace
 
 void append_event_json(std::string& out, const Event& event) {
+    const EventView view{event.session.str(), event.seq,       event.at,  event.kind,
+                         event.actor,         event.run.str(), event.body};
+    append_event_json(out, view);
+}
+
+void append_event_json(std::string& out, const EventView& event) {
     out.append(R"({"session":)");
-    append_json_quoted(out, event.session.str());
+    append_json_quoted(out, event.session);
     out.append(R"(,"seq":)");
     append_integer(out, event.seq);
     out.append(R"(,"at":)");
@@ -31,7 +37,7 @@ void append_event_json(std::string& out, const Event& event) {
     if (event.run.empty())
         out.append("null");
     else
-        append_json_quoted(out, event.run.str());
+        append_json_quoted(out, event.run);
     out.append(R"(,"body":)").append(event.body).push_back('}');
 }
 

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace volary {
 
@@ -21,11 +22,23 @@ struct Event {
     bool operator==(const Event&) const = default;
 };
 
+/// An Event whose texts belong to somebody else, e.g. to a row that is being read.
+struct EventView {
+    std::string_view session;
+    std::int64_t seq = 0;
+    UnixMillis at = 0;
+    std::string_view kind;
+    std::string_view actor;
+    std::string_view run;
+    std::string_view body;
+};
+
 /// The event as the API sends it:
 /// {"session","seq","at","kind","actor","run" (null when empty),"body"}.
 std::string event_json(const Event& event);
 
 /// Appends event_json(event) to `out`.
 void append_event_json(std::string& out, const Event& event);
+void append_event_json(std::string& out, const EventView& event);
 
 }  // namespace volary
