@@ -28,16 +28,14 @@ struct StoreOptions {
 ///
 /// Errors of all awaitables: conflict (see append), busy (too many requests wait),
 /// unavailable (disk full, I/O error, closed; nothing was applied).
-/// End it with `co_await close()`; it must be destroyed before the executor's context.
+/// End it with `co_await close()`; it must be destroyed before the callers' executor.
 class Store {
 public:
     /// Opens or creates, takes the lock of the state folder, migrates. Blocks for a few
     /// milliseconds: call it at start. Throws Error with one sentence that says what to do:
     /// `unavailable` for an unwritable folder, a file that is no database of ours or is damaged,
     /// a database from a newer version; `busy` for a second instance (names its pid).
-    static std::unique_ptr<Store> open(
-        StoreOptions options, asio::any_io_executor executor, const Clock& clock
-    );
+    static std::unique_ptr<Store> open(StoreOptions options, const Clock& clock);
     Store(const Store&) = delete;
     Store& operator=(const Store&) = delete;
     ~Store();

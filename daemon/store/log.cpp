@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/log.hpp"
+
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace volary::store {
+namespace {
+
+// A page ends early at this size, so that a log of large bodies costs no more memory than this
+// and one body. It always holds at least one event.
+constexpr std::size_t kMaxPageBytes = std::size_t{8} << 20U;
+
+// What one page may ask for, whatever the caller's own limit is.
+constexpr std::int64_t kMaxPageEvents = 10'000;
+
+std::optional<std::int64_t> last_seq(Database& db, const SessionId& session) {
+    auto find = db.prepare("SELECT last_seq FROM session WHERE id = ?1");
+    find.bind(session.str());
+    if (!find.step()) return std::nullopt;
+    return find.integer(0);
+}
+
+/// The last seq after the events; throws unless they follow `last` one by one.
+std::int64_t check_events(const Append& append, std::int64_t last) {
+    for (const auto& event : append.events) {
+        if (event.session != append.session) {
+            throw Error(
+                Errc::invalid, fmt::format(
+                                   "append to session {}: event {} belongs to session {}",
+                                   append.session.str(), event.seq, event.session.str()
+                               )
+            );
+        }
+        if (event.seq != last + 1) {
+            throw Error(
+                Errc::conflict, fmt::format(
+                                    "append to session {}: event {} does not follow {}",
+                                    append.session.str(), event.seq, last
+                                )
+            );
+        }
+        // Pages are put together from bodies as they are: at least the outer form must hold.
+        if (!event.body.starts_with('{') || !event.body.ends_with('}')) {
+            throw Error(
+                Errc::invalid, fmt::format(
+                                   "append to session {}: body of event {} is not a JSON object",
+                                   append.session.str(), event.seq
+                               )
+            );
+        }
+        last = event.seq;
+    }
+    return last;
+}
+
+void put_session(Database& db, const SessionRow& row, std::int64_t last) {
+    auto put = db.prepare(
+        "INSERT INTO session (id, project, title, status, created_at, updated_at, last_seq, state)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET"
+        " project = excluded.project, title = excluded.title, status = excluded.status,"
+        " updated_at = excluded.updated_at, last_seq = excluded.last_seq, state = excluded.state"
+    );
+    put.bind(row.id.str()).bind(row.project).bind(row.title).bind(row.status);
+    put.bind(row.created_at).bind(row.updated_at).bind(last).bind(row.state).exec();
+}
+
+void advance_session(Database& db, const Append& append, std::int64_t last) {
+    if (append.events.empty()) return;
+    auto advance = db.prepare(
+        "UPDATE session SET last_seq = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1"
+    );
+    advance.bind(append.session.str()).bind(last).bind(append.events.back().at).exec();
+}
+
+void insert_events(Database& db, const std::vector<Event>& events) {
+    for (const auto& event : events) {
+        auto insert = db.prepare(
+            "INSERT INTO event (session, seq, at, kind, actor, run, body)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        );
+        insert.bind(event.session.str()).bind(event.seq).bind(event.at).bind(event.kind);
+        insert.bind(event.actor).bind_optional(event.run.str()).bind(event.body).exec();
+    }
+}
+
+void put_runs(Database& db, const std::vector<RunRow>& runs) {
+    for (const auto& run : runs) {
+        auto put = db.prepare(
+            "INSERT INTO run (id, session, status, outcome, created_at, updated_at)"
+            " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET"
+            " status = excluded.status, outcome = excluded.outcome,"
+            " updated_at = excluded.updated_at"
+        );
+        put.bind(run.id.str()).bind(run.session.str()).bind(run.status).bind(run.outcome);
+        put.bind(run.created_at).bind(run.updated_at).exec();
+    }
+}
+
+void insert_firings(Database& db, const std::vector<FiringRow>& firings) {
+    for (const auto& firing : firings) {
+        auto insert = db.prepare(
+            "INSERT INTO firing (session, event_seq, rule, invocation) VALUES (?1, ?2, ?3, ?4)"
+            " ON CONFLICT DO NOTHING"
+        );
+        insert.bind(firing.session.str()).bind(firing.event_seq).bind(firing.rule);
+        insert.bind(firing.invocation.str()).exec();
+        if (db.changes() == 1) continue;
+        throw Error(
+            Errc::conflict, fmt::format(
+                                "rule \"{}\" has already fired for event {} of session {}",
+                                firing.rule, firing.event_seq, firing.session.str()
+                            )
+        );
+    }
+}
+
+void remove_checkpoints(Database& db, const SessionId& session, const std::vector<ItemId>& items) {
+    for (const auto& item : items) {
+        auto remove = db.prepare("DELETE FROM item_checkpoint WHERE session = ?1 AND item = ?2");
+        remove.bind(session.str()).bind(item.str()).exec();
+    }
+}
+
+void insert_idempotency(Database& db, const IdempotencyRow& row) {
+    auto insert = db.prepare(
+        "INSERT INTO idempotency (scope, key, request_hash, status, at, response)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING"
+    );
+    insert.bind(row.scope).bind(row.key).bind(row.request_hash);
+    insert.bind(std::int64_t{row.status}).bind(row.at).bind(row.response).exec();
+    if (db.changes() == 1) return;
+    throw Error(
+        Errc::conflict, fmt::format("idempotency key \"{}\" of {} is taken", row.key, row.scope)
+    );
+}
+
+EventView view_of(const Statement& row, const SessionId& session) {
+    return {session.str(), row.integer(0), row.integer(1), row.view(2),
+            row.view(3),   row.view(4),    row.view(5)};
+}
+
+std::int64_t clamp_limit(std::int64_t limit) {
+    return std::clamp<std::int64_t>(limit, 0, kMaxPageEvents);
+}
+
+}  // namespace
+
+void append_to_log(Database& db, const Append& append) {
+    const auto before = last_seq(db, append.session);
+    if (!before && !append.session_row)
+        throw Error(Errc::not_found, "session " + append.session.str());
+    if (append.session_row && append.session_row->id != append.session) {
+        throw Error(
+            Errc::invalid, fmt::format(
+                               "append to session {}: its row is that of session {}",
+                               append.session.str(), append.session_row->id.str()
+                           )
+        );
+    }
+    const auto last = check_events(append, before.value_or(0));
+    if (append.session_row)
+        put_session(db, *append.session_row, last);
+    else
+        advance_session(db, append, last);
+    insert_events(db, append.events);
+    put_runs(db, append.runs);
+    insert_firings(db, append.firings);
+    remove_checkpoints(db, append.session, append.finished_items);
+    if (append.idempotency) insert_idempotency(db, *append.idempotency);
+}
+
+void put_checkpoints(Database& db, const std::vector<CheckpointRow>& rows) {
+    for (const auto& row : rows) {
+        auto put = db.prepare(
+            "INSERT INTO item_checkpoint (session, item, body) VALUES (?1, ?2, ?3)"
+            " ON CONFLICT DO UPDATE SET body = excluded.body"
+        );
+        put.bind(row.session.str()).bind(row.item.str()).bind(row.body).exec();
+    }
+}
+
+std::vector<CheckpointRow> list_checkpoints(Database& db, const SessionId& session) {
+    auto list =
+        db.prepare("SELECT item, body FROM item_checkpoint WHERE session = ?1 ORDER BY item");
+    list.bind(session.str());
+    std::vector<CheckpointRow> rows;
+    while (list.step()) rows.push_back({session, ItemId(list.text(0)), list.text(1)});
+    return rows;
+}
+
+std::vector<Event> list_events(
+    Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
+) {
+    auto list = db.prepare(
+        "SELECT seq, at, kind, actor, run, body FROM event"
+        " WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+    );
+    list.bind(session.str()).bind(after).bind(clamp_limit(limit));
+    std::vector<Event> events;
+    while (list.step()) {
+        events.push_back(
+            {session, list.integer(0), list.integer(1), list.text(2), list.text(3),
+             RunId(list.text(4)), list.text(5)}
+        );
+    }
+    return events;
+}
+
+std::string page_after(
+    Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
+) {
+    auto list = db.prepare(
+        "SELECT seq, at, kind, actor, run, body FROM event"
+        " WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+    );
+    list.bind(session.str()).bind(after).bind(clamp_limit(limit));
+    std::string page = "[";
+    while (page.size() < kMaxPageBytes && list.step()) {
+        if (page.size() > 1) page.push_back(',');
+        append_event_json(page, view_of(list, session));
+    }
+    page.push_back(']');
+    return page;
+}
+
+std::string page_before(
+    Database& db, const SessionId& session, std::int64_t before, std::int64_t limit
+) {
+    auto list = db.prepare(
+        "SELECT seq, at, kind, actor, run, body FROM event"
+        " WHERE session = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+    );
+    list.bind(session.str()).bind(before).bind(clamp_limit(limit));
+    // Read newest first, so that a page that grows too large ends at its old side.
+    std::string newest_first;
+    std::vector<std::pair<std::size_t, std::size_t>> pieces;
+    while (newest_first.size() < kMaxPageBytes && list.step()) {
+        const auto from = newest_first.size();
+        append_event_json(newest_first, view_of(list, session));
+        pieces.emplace_back(from, newest_first.size() - from);
+    }
+    std::string page = "[";
+    page.reserve(newest_first.size() + pieces.size() + 2);
+    for (auto piece = pieces.rbegin(); piece != pieces.rend(); ++piece) {
+        if (page.size() > 1) page.push_back(',');
+        page.append(newest_first, piece->first, piece->second);
+    }
+    page.push_back(']');
+    return page;
+}
+
+}  // namespace volary::store

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "daemon/store/database.hpp"
+#include "daemon/store/rows.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace volary::store {
+
+// The log and what is written together with it. Called on a worker's thread, the writing ones
+// inside a transaction. Errors: Store (store.hpp).
+
+void append_to_log(Database& db, const Append& append);
+void put_checkpoints(Database& db, const std::vector<CheckpointRow>& rows);
+
+std::vector<CheckpointRow> list_checkpoints(Database& db, const SessionId& session);
+std::vector<Event> list_events(
+    Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
+);
+std::string page_after(
+    Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
+);
+std::string page_before(
+    Database& db, const SessionId& session, std::int64_t before, std::int64_t limit
+);
+
+}  // namespace volary::store

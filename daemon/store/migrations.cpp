@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/migrations.hpp"
+
+#include "base/error.hpp"
+#include "base/unique_fd.hpp"
+
+#include <cstdio>
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace volary::store {
+namespace {
+
+// `state` and `body` stand last: SQLite then lists a table without reading their overflow pages.
+constexpr const char* kFirst = R"sql(
+CREATE TABLE meta (
+    key TEXT NOT NULL PRIMARY KEY,
+    value TEXT NOT NULL
+) WITHOUT ROWID;
+INSERT INTO meta VALUES ('epoch', lower(hex(randomblob(16))));
+
+CREATE TABLE project (
+    name TEXT NOT NULL PRIMARY KEY,
+    path TEXT NOT NULL,
+    added_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE session (
+    id TEXT NOT NULL PRIMARY KEY,
+    project TEXT NOT NULL,
+    title TEXT NOT NULL,
+    status TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    last_seq INTEGER NOT NULL,
+    state TEXT NOT NULL
+);
+CREATE INDEX session_by_activity ON session(updated_at DESC, id DESC);
+CREATE INDEX session_by_project ON session(project, updated_at DESC, id DESC);
+CREATE INDEX session_unfinished ON session(created_at, id) WHERE status <> 'idle';
+
+CREATE TABLE run (
+    id TEXT NOT NULL PRIMARY KEY,
+    session TEXT NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    status TEXT NOT NULL,
+    outcome TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX run_by_session ON run(session, created_at, id);
+
+CREATE TABLE event (
+    session TEXT NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    actor TEXT NOT NULL,
+    run TEXT,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE firing (
+    session TEXT NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    event_seq INTEGER NOT NULL,
+    rule TEXT NOT NULL,
+    invocation TEXT NOT NULL,
+    PRIMARY KEY (session, event_seq, rule)
+) WITHOUT ROWID;
+
+CREATE TABLE item_checkpoint (
+    session TEXT NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    item TEXT NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (session, item)
+) WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+    scope TEXT NOT NULL,
+    key TEXT NOT NULL,
+    request_hash TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    response TEXT NOT NULL,
+    PRIMARY KEY (scope, key)
+) WITHOUT ROWID;
+CREATE INDEX idempotency_by_age ON idempotency(at);
+
+CREATE TABLE launch_code (
+    hash TEXT NOT NULL PRIMARY KEY,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE device (
+    id TEXT NOT NULL PRIMARY KEY,
+    token_hash TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    revoked_at INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {{1, kFirst}};
+
+void sync_file(const std::string& path) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd || ::fsync(fd.get()) != 0) throw_errno("sync", path);
+}
+
+void back_up(Database& db, std::int64_t version) {
+    const auto path = fmt::format("{}.bak-{}", db.path(), version);
+    const auto half = path + ".part";
+    (void)::unlink(half.c_str());
+    db.copy_to(half);
+    sync_file(half);
+    if (std::rename(half.c_str(), path.c_str()) != 0) throw_errno("rename", half);
+    const auto slash = path.rfind('/');
+    sync_file(slash == std::string::npos ? "." : path.substr(0, slash + 1));
+}
+
+}  // namespace
+
+std::span<const Migration> migrations() { return kMigrations; }
+
+void migrate(Database& db, std::span<const Migration> steps) {
+    const auto version = db.integer("PRAGMA user_version");
+    const auto newest = steps.empty() ? 0 : steps.back().version;
+    if (version > newest) {
+        throw Error(
+            Errc::unavailable,
+            fmt::format(
+                "database \"{}\" is of version {}, this program knows up to {}: start the newer "
+                "volary, or put back a backup (*.bak-{})",
+                db.path(), version, newest, newest
+            )
+        );
+    }
+    if (version == newest) return;
+    const bool holds_something = db.integer("SELECT count(*) FROM sqlite_schema") > 0;
+    if (holds_something) back_up(db, version);
+    for (const auto& step : steps) {
+        if (step.version <= version) continue;
+        try {
+            Transaction transaction(db);
+            db.exec(step.sql);
+            db.exec(fmt::format("PRAGMA user_version = {}", step.version).c_str());
+            db.exec(fmt::format("PRAGMA application_id = {}", kApplicationId).c_str());
+            transaction.commit();
+        } catch (Error& error) {
+            error.add_context(fmt::format("migrate \"{}\" to version {}", db.path(), step.version));
+            throw;
+        }
+    }
+}
+
+}  // namespace volary::store

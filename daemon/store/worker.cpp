@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/store/worker.hpp"
+
+#include "base/error.hpp"
+
+#include <condition_variable>
+#include <csignal>
+#include <mutex>
+#include <pthread.h>
+#include <thread>
+
+namespace volary::store {
+namespace {
+
+// Each waiting request is a suspended coroutine of a client: beyond this the disk is far behind
+// and more waiting helps nobody.
+constexpr std::size_t kMaxWaiting = 65'536;
+
+// Bounds how long the first of a group waits for the last: about ten milliseconds of work.
+constexpr std::size_t kMaxGroup = 1024;
+
+/// Runs one task of a group. Gives its error when it alone failed; throws when the whole
+/// transaction is lost.
+std::exception_ptr run_isolated(Database& db, Task& task) {
+    Savepoint savepoint(db);
+    std::exception_ptr failed;
+    try {
+        task.run(db);
+        savepoint.release();
+        return nullptr;
+    } catch (const Error& error) {
+        // No disk, no group: what is left of it would not fit either.
+        if (error.code() == Errc::unavailable || !db.in_transaction()) throw;
+        failed = std::current_exception();
+    } catch (...) {
+        failed = std::current_exception();
+    }
+    savepoint.rollback();
+    return failed;
+}
+
+}  // namespace
+
+void commit_group(Database& db, std::vector<std::unique_ptr<Task>>& group) {
+    std::vector<std::exception_ptr> errors(group.size());
+    try {
+        Transaction transaction(db);
+        // One alone needs no savepoint: its failure is the transaction's.
+        if (group.size() == 1) {
+            group.front()->run(db);
+        } else {
+            for (std::size_t i = 0; i < group.size(); ++i) errors[i] = run_isolated(db, *group[i]);
+        }
+        transaction.commit();
+    } catch (...) {
+        // Also those that had failed alone: they may have failed against rows that are undone.
+        errors.assign(group.size(), std::current_exception());
+    }
+    for (std::size_t i = 0; i < group.size(); ++i) group[i]->finish(std::move(errors[i]));
+    group.clear();
+}
+
+struct Worker::Shared {
+    std::string name;
+    Batching batching;
+    std::unique_ptr<Database> db;
+
+    mutable std::mutex mutex;
+    std::condition_variable wake;
+    std::deque<std::unique_ptr<Task>> waiting;  // guarded by mutex, as are the next three
+    std::size_t running = 0;
+    bool closing = false;
+    std::vector<std::unique_ptr<Task>> close_waiters;
+    bool closed = false;
+
+    std::thread thread;
+};
+
+Worker::Worker(std::string name, std::unique_ptr<Database> db, Batching batching)
+    : shared_(std::make_unique<Shared>()) {
+    shared_->name = std::move(name);
+    shared_->batching = batching;
+    shared_->db = std::move(db);
+    // Signals are the control thread's: the new thread inherits a mask that blocks them all.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    shared_->thread = std::thread([this] { loop(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    (void)pthread_setname_np(shared_->thread.native_handle(), shared_->name.c_str());
+}
+
+Worker::~Worker() {
+    {
+        const std::lock_guard lock(shared_->mutex);
+        shared_->closing = true;
+    }
+    shared_->wake.notify_one();
+    shared_->thread.join();
+}
+
+void Worker::submit(std::unique_ptr<Task> task) {
+    std::exception_ptr refused;
+    {
+        const std::lock_guard lock(shared_->mutex);
+        if (shared_->closing) {
+            refused = std::make_exception_ptr(Error(Errc::unavailable, "the store is closed"));
+        } else if (shared_->waiting.size() >= kMaxWaiting) {
+            refused =
+                std::make_exception_ptr(Error(Errc::busy, "too many requests wait for the database")
+                );
+        } else {
+            shared_->waiting.push_back(std::move(task));
+        }
+    }
+    if (refused)
+        task->finish(std::move(refused));
+    else
+        shared_->wake.notify_one();
+}
+
+void Worker::submit_close(std::unique_ptr<Task> task) {
+    {
+        const std::lock_guard lock(shared_->mutex);
+        shared_->closing = true;
+        if (!shared_->closed) shared_->close_waiters.push_back(std::move(task));
+    }
+    if (task)
+        task->finish(nullptr);
+    else
+        shared_->wake.notify_one();
+}
+
+asio::awaitable<void> Worker::close() {
+    auto nothing = [](Database&) {};
+    auto start = [this](auto handler, auto job) {
+        using Made = HandlerTask<decltype(handler), decltype(job)>;
+        submit_close(std::make_unique<Made>(std::move(handler), std::move(job)));
+    };
+    return asio::async_initiate<const asio::use_awaitable_t<>, void(std::exception_ptr)>(
+        std::move(start), asio::use_awaitable, std::move(nothing)
+    );
+}
+
+std::size_t Worker::load() const {
+    const std::lock_guard lock(shared_->mutex);
+    return shared_->waiting.size() + shared_->running;
+}
+
+void Worker::loop() {
+    Shared& shared = *shared_;
+    const std::size_t take = shared.batching == Batching::group_commit ? kMaxGroup : 1;
+    std::vector<std::unique_ptr<Task>> group;
+    std::unique_lock lock(shared.mutex);
+    while (true) {
+        shared.running = 0;
+        shared.wake.wait(lock, [&] { return shared.closing || !shared.waiting.empty(); });
+        if (shared.waiting.empty()) break;
+        while (!shared.waiting.empty() && group.size() < take) {
+            group.push_back(std::move(shared.waiting.front()));
+            shared.waiting.pop_front();
+        }
+        shared.running = group.size();
+        lock.unlock();
+        if (shared.batching == Batching::group_commit) {
+            commit_group(*shared.db, group);
+        } else {
+            std::exception_ptr error;
+            try {
+                group.front()->run(*shared.db);
+            } catch (...) {
+                error = std::current_exception();
+            }
+            group.front()->finish(std::move(error));
+            group.clear();
+        }
+        lock.lock();
+    }
+    lock.unlock();
+    shared.db.reset();
+    lock.lock();
+    shared.closed = true;
+    for (auto& waiter : shared.close_waiters) waiter->finish(nullptr);
+    shared.close_waiters.clear();
+}
+
+}  // namespace volary::store

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/asio.hpp"
+#include "daemon/store/database.hpp"
+
+#include <cstddef>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <boost/asio/associated_executor.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/execution/outstanding_work.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/prefer.hpp>
+
+namespace volary::store {
+
+/// Work on a connection and the caller who waits for it.
+class Task {
+public:
+    Task() = default;
+    Task(const Task&) = delete;
+    Task& operator=(const Task&) = delete;
+    virtual ~Task() = default;
+
+    /// On the worker's thread, once; throws what the caller is to get.
+    virtual void run(Database& db) = 0;
+    /// Resumes the caller on its own executor, with the result of run() or with `error`. Once,
+    /// from any thread.
+    virtual void finish(std::exception_ptr error) = 0;
+};
+
+/// How a worker treats what has queued up.
+enum class Batching {
+    one_by_one,   ///< readers: each task on its own
+    group_commit  ///< the writer: all that waits shares one transaction and one fsync
+};
+
+/// Runs the tasks in one transaction, each in a savepoint so that one that fails harms no other,
+/// commits, and only then finishes them, in order. When the transaction itself fails (disk full,
+/// I/O error) nothing was applied and every task gets that error.
+void commit_group(Database& db, std::vector<std::unique_ptr<Task>>& group);
+
+/// A thread that owns one connection. Tasks run in the order in which they were submitted.
+/// Submit from any thread; nobody outside sees its lock.
+class Worker {
+public:
+    /// `name` is the thread's, at most 15 characters.
+    Worker(std::string name, std::unique_ptr<Database> db, Batching batching);
+    Worker(const Worker&) = delete;
+    Worker& operator=(const Worker&) = delete;
+    /// Finishes what waits, closes the connection, joins.
+    ~Worker();
+
+    /// Runs `work(Database&)` on the thread and resumes the caller on its own executor. Cannot be
+    /// cancelled. Throws Error{busy} when too much waits, Error{unavailable} after close().
+    template <class Work>
+    auto run(Work work) -> asio::awaitable<std::invoke_result_t<Work&, Database&>>;
+
+    /// Refuses new tasks, finishes those that wait, and returns when the connection is closed.
+    asio::awaitable<void> close();
+
+    /// Tasks that wait or run now.
+    std::size_t load() const;
+
+private:
+    struct Shared;
+    void submit(std::unique_ptr<Task> task);
+    void submit_close(std::unique_ptr<Task> task);
+    void loop();
+
+    std::unique_ptr<Shared> shared_;  // The last reference is the thread's: joined before it goes.
+};
+
+template <class Result>
+struct ResultSignature {
+    using type = void(std::exception_ptr, Result);
+};
+template <>
+struct ResultSignature<void> {
+    using type = void(std::exception_ptr);
+};
+
+template <class Handler, class Work>
+class HandlerTask final : public Task {
+public:
+    HandlerTask(Handler handler, Work work)
+        : work_(std::move(work)),
+          executor_(asio::prefer(
+              asio::get_associated_executor(handler), asio::execution::outstanding_work.tracked
+          )),
+          handler_(std::move(handler)) {}
+
+    void run(Database& db) override {
+        if constexpr (std::is_void_v<Result>)
+            work_(db);
+        else
+            result_.emplace(work_(db));
+    }
+
+    void finish(std::exception_ptr error) override {
+        if constexpr (std::is_void_v<Result>) {
+            auto resume = [handler = std::move(handler_), error = std::move(error)]() mutable {
+                std::move(handler)(std::move(error));
+            };
+            asio::post(executor_, std::move(resume));
+        } else {
+            if (error || !result_) result_.emplace();
+            auto resume = [handler = std::move(handler_), error = std::move(error),
+                           result = std::move(*result_)]() mutable {
+                std::move(handler)(std::move(error), std::move(result));
+            };
+            asio::post(executor_, std::move(resume));
+        }
+    }
+
+private:
+    using Result = std::invoke_result_t<Work&, Database&>;
+    struct Nothing {};
+
+    Work work_;
+    asio::any_io_executor executor_;  // Tracked: the caller's loop does not end while it waits.
+    Handler handler_;
+    std::conditional_t<std::is_void_v<Result>, Nothing, std::optional<Result>> result_;
+};
+
+// Not a coroutine on purpose: the lambda stays out of any co_await expression.
+template <class Work>
+auto Worker::run(Work work) -> asio::awaitable<std::invoke_result_t<Work&, Database&>> {
+    using Signature = ResultSignature<std::invoke_result_t<Work&, Database&>>::type;
+    auto start = [this](auto handler, Work job) {
+        using Made = HandlerTask<decltype(handler), Work>;
+        submit(std::make_unique<Made>(std::move(handler), std::move(job)));
+    };
+    return asio::async_initiate<const asio::use_awaitable_t<>, Signature>(
+        std::move(start), asio::use_awaitable, std::move(work)
+    );
+}
+
+}  // namespace volary::store
