@@ -183,6 +183,8 @@ std::int64_t Database::changes() const noexcept { return sqlite3_changes64(db_.g
 
 bool Database::in_transaction() const noexcept { return sqlite3_get_autocommit(db_.get()) == 0; }
 
+void Database::release_memory() noexcept { (void)sqlite3_db_release_memory(db_.get()); }
+
 void Database::copy_to(const std::string& path) {
     sqlite3* raw = nullptr;
     const int opened = sqlite3_open_v2(

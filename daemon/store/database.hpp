@@ -96,6 +96,9 @@ public:
     /// False once SQLite has rolled back a transaction on its own (disk full, I/O error).
     bool in_transaction() const noexcept;
 
+    /// Gives the page cache's memory back; it fills again with use.
+    void release_memory() noexcept;
+
     /// Writes a consistent copy of this database to `path` (which must not exist) and syncs it.
     void copy_to(const std::string& path);
 

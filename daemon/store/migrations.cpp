@@ -14,6 +14,10 @@ namespace volary::store {
 namespace {
 
 // `state` and `body` stand last: SQLite then lists a table without reading their overflow pages.
+// One index serves the list of sessions with and without a project: each append moves an entry of
+// it, and a second one would cost more than skipping the sessions of other projects does.
+// `event` has no foreign key: an append reads and moves its session's row anyway, so a look-up per
+// event would check the same thing again.
 constexpr const char* kFirst = R"sql(
 CREATE TABLE meta (
     key TEXT NOT NULL PRIMARY KEY,
@@ -37,8 +41,7 @@ CREATE TABLE session (
     last_seq INTEGER NOT NULL,
     state TEXT NOT NULL
 );
-CREATE INDEX session_by_activity ON session(updated_at DESC, id DESC);
-CREATE INDEX session_by_project ON session(project, updated_at DESC, id DESC);
+CREATE INDEX session_by_activity ON session(updated_at DESC, id DESC, project);
 CREATE INDEX session_unfinished ON session(created_at, id) WHERE status <> 'idle';
 
 CREATE TABLE run (
@@ -52,7 +55,7 @@ CREATE TABLE run (
 CREATE INDEX run_by_session ON run(session, created_at, id);
 
 CREATE TABLE event (
-    session TEXT NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    session TEXT NOT NULL,
     seq INTEGER NOT NULL,
     at INTEGER NOT NULL,
     kind TEXT NOT NULL,

@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 
+#include <chrono>
 #include <condition_variable>
 #include <csignal>
 #include <mutex>
@@ -18,6 +19,9 @@ constexpr std::size_t kMaxWaiting = 65'536;
 
 // Bounds how long the first of a group waits for the last: about ten milliseconds of work.
 constexpr std::size_t kMaxGroup = 1024;
+
+// A burst leaves megabytes in the page cache; after this long without work they go back.
+constexpr std::chrono::seconds kIdle{5};
 
 /// Runs one task of a group. Gives its error when it alone failed; throws when the whole
 /// transaction is lost.
@@ -148,6 +152,13 @@ std::size_t Worker::load() const {
     return shared_->waiting.size() + shared_->running;
 }
 
+void Worker::wait_for_work(std::unique_lock<std::mutex>& lock) {
+    const auto ready = [this] { return shared_->closing || !shared_->waiting.empty(); };
+    if (shared_->wake.wait_for(lock, kIdle, ready)) return;
+    shared_->db->release_memory();
+    shared_->wake.wait(lock, ready);
+}
+
 void Worker::loop() {
     Shared& shared = *shared_;
     const std::size_t take = shared.batching == Batching::group_commit ? kMaxGroup : 1;
@@ -155,7 +166,7 @@ void Worker::loop() {
     std::unique_lock lock(shared.mutex);
     while (true) {
         shared.running = 0;
-        shared.wake.wait(lock, [&] { return shared.closing || !shared.waiting.empty(); });
+        wait_for_work(lock);
         if (shared.waiting.empty()) break;
         while (!shared.waiting.empty() && group.size() < take) {
             group.push_back(std::move(shared.waiting.front()));

@@ -8,6 +8,7 @@
 #include <deque>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -74,9 +75,10 @@ private:
     struct Shared;
     void submit(std::unique_ptr<Task> task);
     void submit_close(std::unique_ptr<Task> task);
+    void wait_for_work(std::unique_lock<std::mutex>& lock);
     void loop();
 
-    std::unique_ptr<Shared> shared_;  // The last reference is the thread's: joined before it goes.
+    std::unique_ptr<Shared> shared_;
 };
 
 template <class Result>

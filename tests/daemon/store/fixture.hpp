@@ -17,11 +17,12 @@
 
 namespace volary::store::test {
 
-/// A folder below the system's temporary one that goes with this object.
+/// A folder below `base` (the system's temporary one) that goes with this object.
 class TempFolder {
 public:
-    TempFolder() {
-        auto name = (std::filesystem::temp_directory_path() / "volary-store-XXXXXX").string();
+    TempFolder() : TempFolder(std::filesystem::temp_directory_path()) {}
+    explicit TempFolder(const std::filesystem::path& base) {
+        auto name = (base / "volary-store-XXXXXX").string();
         if (::mkdtemp(name.data()) == nullptr) throw_errno("mkdtemp", name);
         path_ = name;
     }
