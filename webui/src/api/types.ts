@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+// The shapes of API v1, as the daemon documents them in docs/api.md.
+
+export type SessionStatus = "idle" | "working" | "holding" | "held" | "stopping";
+export type RunStatus = Exclude<SessionStatus, "idle">;
+export type Outcome = "succeeded" | "failed" | "stopped" | "lost";
+export type PlanStatus = "pending" | "in_progress" | "completed";
+
+export interface CageBadge {
+  disabled: boolean;
+  hosts: string[];
+  folders: { path: string; mode: string }[];
+  limits: Record<string, unknown>;
+}
+
+export interface ProjectSummary {
+  name: string;
+  description: string;
+  path: string;
+  valid: boolean;
+  sessions: number;
+  active_session: string | null;
+}
+
+export interface SessionSummary {
+  id: string;
+  project: string;
+  title: string;
+  status: SessionStatus;
+  created_at: number;
+  updated_at: number;
+  last_seq: number;
+}
+
+export interface Message {
+  id: string;
+  text: string;
+}
+
+export interface PlanEntry {
+  id: string;
+  text: string;
+  status: PlanStatus;
+}
+
+export interface Plan {
+  revision: number;
+  entries: PlanEntry[];
+}
+
+export interface Cause {
+  type: "message" | "tool" | "signal";
+  rule?: number;
+  signal_seq?: number;
+}
+
+export interface Invocation {
+  id: string;
+  parent: string | null;
+  agent: string;
+  runner: string;
+  depth: number;
+  state: "starting" | "working" | "held" | "finished";
+  outcome: Outcome | null;
+  started_at: number;
+  finished_at: number | null;
+  cause: Cause;
+  cage: CageBadge;
+  reason: string;
+}
+
+export interface PendingStep {
+  id: string;
+  invocation: string;
+  type: "model" | "tool";
+  name: string;
+  title: string;
+  arguments: unknown;
+}
+
+export interface SessionState extends SessionSummary {
+  run: { id: string; status: RunStatus; started_at: number; message: Message } | null;
+  queue: { run: string; message: Message }[];
+  plan: Plan;
+  invocations: Invocation[];
+  pending_steps: PendingStep[];
+}
+
+export interface LogEvent {
+  session: string;
+  seq: number;
+  at: number;
+  kind: string;
+  actor: string;
+  run: string | null;
+  body: Record<string, unknown>;
+}
+
+export interface EventPage {
+  epoch: string;
+  events: LogEvent[];
+  last_seq: number;
+}
+
+export interface Cage {
+  cage: string;
+  invocation: string;
+  agent: string;
+  layers: string[];
+  limits_backend: string;
+  pids: number[];
+  net: { text: string; connections: number; bytes_up: number; bytes_down: number }[];
+  denials: { at: number; layer: string; what: string; rule: string; count: number }[];
+}
+
+export interface DaemonStatus {
+  version: string;
+  epoch: string;
+  uptime_ms: number;
+  rss_bytes: number;
+  projects: number;
+  sessions: number;
+  working: number;
+  cages: number;
+  insecure: boolean;
+  no_cage: boolean;
+}
+
+export interface LiveItem {
+  item: string;
+  invocation: string;
+  kind: "text" | "thought";
+  text: string;
+}
+
+export interface Delta extends LiveItem {
+  session: string;
+  /** Where `text` starts, in UTF-8 bytes of the item. */
+  offset: number;
+}
+
+export interface ServerMessage {
+  hello?: { epoch: string; version: string; name: string };
+  event?: LogEvent;
+  live?: { session: string; seq: number; items: LiveItem[] };
+  delta?: Delta;
+  summary?: SessionSummary;
+  ping?: number;
+  at?: number;
+  error?: { code: string; message: string };
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the conversation shows. Every entry has an id that is the same on each device.
+
+import type { CageBadge, Cause, Outcome, PlanEntry } from "../api/types.ts";
+
+interface Base {
+  id: string;
+  at: number;
+}
+
+export interface UserEntry extends Base {
+  kind: "user";
+  message: string;
+  text: string;
+  actor: string;
+  client: string;
+  run: string | null;
+  state: "queued" | "started" | "cancelled";
+}
+
+export interface TextEntry extends Base {
+  kind: "text" | "thought";
+  agent: string;
+  text: string;
+  streaming: boolean;
+  /** The run ended before the text did. */
+  partial: boolean;
+}
+
+export interface StepEntry extends Base {
+  kind: "step";
+  invocation: string;
+  type: "model" | "tool";
+  name: string;
+  title: string;
+  arguments: unknown;
+  state: "running" | "held" | "ok" | "failed" | "ended";
+  result: string;
+  duration: number;
+}
+
+export interface CardEntry extends Base {
+  kind: "card";
+  invocation: string;
+  agent: string;
+  runner: string;
+  cause: Cause | null;
+  cage: CageBadge | null;
+  layers: string[];
+  limitsBackend: string;
+  input: string;
+  state: "starting" | "working" | "held" | "finished";
+  outcome: Outcome | null;
+  reason: string;
+  result: string;
+  finishedAt: number;
+  tokens: number;
+  children: Entry[];
+}
+
+export interface DenialEntry extends Base {
+  kind: "denial";
+  layer: string;
+  what: string;
+  rule: string;
+  process: string;
+  count: number;
+}
+
+export interface LimitEntry extends Base {
+  kind: "limit";
+  limit: string;
+  detail: string;
+}
+
+export interface OutputEntry extends Base {
+  kind: "output";
+  stream: string;
+  text: string;
+}
+
+export interface SignalEntry extends Base {
+  kind: "signal";
+  agent: string;
+  signal: string;
+  data: unknown;
+  seq: number;
+}
+
+export interface WireEntry extends Base {
+  kind: "wire";
+  from: string;
+  invoke: string;
+  signalSeq: number;
+  limit: string;
+  action: string;
+}
+
+export interface ControlEntry extends Base {
+  kind: "control";
+  what: "holding" | "held" | "resumed" | "stopping" | "finished";
+  actor: string;
+  outcome: Outcome | null;
+  reason: string;
+  notes: string[];
+}
+
+export interface PlanChangeEntry extends Base {
+  kind: "plan";
+  actor: string;
+  done: number;
+  total: number;
+  current: string;
+  before: Partial<PlanEntry> | null;
+  after: Partial<PlanEntry> | null;
+}
+
+export interface NoteEntry extends Base {
+  kind: "note";
+  text: string;
+}
+
+export interface CageEntry extends Base {
+  kind: "cage";
+  status: string;
+  reason: string;
+}
+
+export interface UnknownEntry extends Base {
+  kind: "unknown";
+  event: string;
+  actor: string;
+  body: unknown;
+}
+
+export type Entry =
+  | UserEntry
+  | TextEntry
+  | StepEntry
+  | CardEntry
+  | DenialEntry
+  | LimitEntry
+  | OutputEntry
+  | SignalEntry
+  | WireEntry
+  | ControlEntry
+  | PlanChangeEntry
+  | NoteEntry
+  | CageEntry
+  | UnknownEntry;
+
+/** How many lines of a card are drawn; a card that worked for hours stays one screen. */
+export const kCardLines = 20;
+
+/** How many lines an entry takes on the page. */
+export function weight(entry: Entry): number {
+  if (entry.kind !== "card") return 1;
+  let sum = 1;
+  for (const child of entry.children.slice(-kCardLines)) sum += weight(child);
+  return sum;
+}

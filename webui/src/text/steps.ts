@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+import type { StepEntry } from "../fold/entries.ts";
+import { bytes, firstLine, leaf, pretty, visible } from "./words.ts";
+
+export type StepIcon = "terminal" | "bot" | "radio" | "list" | "file" | "tool" | "brain";
+
+export interface StepLine {
+  icon: StepIcon;
+  verb: string;
+  object: string;
+  result: string;
+}
+
+function field(value: unknown, ...names: string[]): string {
+  if (typeof value !== "object" || value === null) return "";
+  for (const name of names) {
+    const found = (value as Record<string, unknown>)[name];
+    if (typeof found === "string" && found !== "") return found;
+  }
+  return "";
+}
+
+function parsed(text: string): Record<string, unknown> | null {
+  if (!text.startsWith("{")) return null;
+  try {
+    return JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return null;
+  }
+}
+
+function shellResult(result: string): string {
+  const json = parsed(result);
+  if (json === null || typeof json.exit_code !== "number") return firstLine(result, 60);
+  const out = typeof json.stdout === "string" ? json.stdout : "";
+  const err = typeof json.stderr === "string" ? json.stderr : "";
+  const size = new TextEncoder().encode(out).length;
+  if (json.exit_code !== 0) {
+    const why = firstLine(err || out, 60);
+    return why ? `exit ${json.exit_code}, ${why}` : `exit ${json.exit_code}`;
+  }
+  return size > 0 ? `exit 0, ${bytes(size)}` : "exit 0";
+}
+
+function toolLine(step: StepEntry): StepLine {
+  const args = step.arguments;
+  const name = step.name.replace(/^mcp__volary__|^volary[._:]/, "");
+  switch (name) {
+    case "shell":
+      return {
+        icon: "terminal",
+        verb: "ran",
+        object: field(args, "command") || step.title,
+        result: shellResult(step.result),
+      };
+    case "subagent_invoke":
+      return {
+        icon: "bot",
+        verb: "called",
+        object: leaf(field(args, "agent", "name", "subagent")) || step.title,
+        result: "",
+      };
+    case "subagent_result":
+      return { icon: "bot", verb: "waited for", object: "the subagent", result: outcome(step) };
+    case "signal_emit":
+      return {
+        icon: "radio",
+        verb: "signalled",
+        object: field(args, "signal", "name") || step.title,
+        result: "",
+      };
+    case "plan_update":
+      return { icon: "list", verb: "wrote", object: "the plan", result: "" };
+    default:
+      return {
+        icon: /read|write|edit|file/.test(name) ? "file" : "tool",
+        verb: name || "tool",
+        object: step.title === name ? field(args, "path", "file", "url", "query") : step.title,
+        result: firstLine(step.result, 60),
+      };
+  }
+}
+
+function outcome(step: StepEntry): string {
+  const json = parsed(step.result);
+  const text = json ? (json.outcome ?? json.state) : "";
+  return typeof text === "string" ? text : "";
+}
+
+/** One line for a step: icon, verb, object, result. */
+export function stepLine(step: StepEntry): StepLine {
+  const line =
+    step.type === "model"
+      ? {
+          icon: "brain" as const,
+          verb: step.state === "running" ? "asking" : "asked",
+          object: step.title || step.name || "the model",
+          result: step.state === "failed" ? firstLine(step.result, 80) : "",
+        }
+      : toolLine(step);
+  return {
+    icon: line.icon,
+    verb: line.verb,
+    object: firstLine(visible(line.object), 160),
+    result: visible(line.result),
+  };
+}
+
+/** What a step was given and gave, for the opened line. */
+export function stepDetail(step: StepEntry): { label: string; text: string }[] {
+  const parts: { label: string; text: string }[] = [];
+  const command = step.name === "shell" ? field(step.arguments, "command") : "";
+  const given = command || pretty(step.arguments);
+  if (given !== "" && given !== "{}") {
+    parts.push({ label: command ? "command" : "arguments", text: visible(given) });
+  }
+  const json = step.name === "shell" ? parsed(step.result) : null;
+  if (json && typeof json.stdout === "string") {
+    if (json.stdout) parts.push({ label: "output", text: visible(json.stdout) });
+    if (typeof json.stderr === "string" && json.stderr) {
+      parts.push({ label: "errors", text: visible(json.stderr) });
+    }
+  } else if (step.result !== "") {
+    const whole = parsed(step.result);
+    parts.push({ label: "result", text: visible(whole ? pretty(whole) : step.result) });
+  }
+  return parts;
+}

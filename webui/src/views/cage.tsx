@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+import { createResource, For, Show } from "solid-js";
+import { api } from "../api/client.ts";
+import type { Cage, CageBadge } from "../api/types.ts";
+import { now } from "../app.ts";
+import type { Room } from "../room.ts";
+import { ago, bytes, count, leaf, visible } from "../text/words.ts";
+import { Icon } from "./icon.tsx";
+
+function folders(badge: CageBadge, wanted: (mode: string) => boolean): string {
+  return badge.folders
+    .filter((each) => wanted(each.mode))
+    .map((each) => each.path.replace(/^\/workspace\/?/, "") || "the workspace")
+    .join(", ");
+}
+
+/** What a cage may touch, in words. */
+export function cageWords(badge: CageBadge): string {
+  if (badge.disabled) return "no cage: runs with the daemon's own rights";
+  const hosts = badge.hosts.length > 0 ? `reaches ${badge.hosts.join(", ")}` : "no network";
+  const writes = folders(badge, (mode) => mode === "rw");
+  const reads = folders(badge, (mode) => mode === "ro" || mode === "cow");
+  return [hosts, writes && `writes ${writes}`, reads && `reads ${reads}`]
+    .filter((part) => part !== "")
+    .join(" \u00b7 ");
+}
+
+export function Badge(props: { cage: CageBadge | null }) {
+  return (
+    <Show when={props.cage}>
+      {(badge) => (
+        <p class={badge().disabled ? "badge badge-off" : "badge"}>
+          <Icon small name={badge().disabled ? "unshielded" : "shield"} label="cage" />
+          <span>{visible(cageWords(badge()))}</span>
+        </p>
+      )}
+    </Show>
+  );
+}
+
+function CageDetail(props: { cage: Cage }) {
+  return (
+    <details class="cage">
+      <summary>
+        <Icon small name="shield" />
+        <span class="grow">{leaf(props.cage.agent)}</span>
+        <span class="dim num">{count(props.cage.pids.length, "process", "processes")}</span>
+      </summary>
+      <dl class="cage-facts">
+        <dt>Enforced by</dt>
+        <dd>{props.cage.layers.join(", ") || "nothing"}</dd>
+        <dt>Limits by</dt>
+        <dd>{props.cage.limits_backend || "none"}</dd>
+        <dt>Network</dt>
+        <dd>
+          <For each={props.cage.net} fallback={"none"}>
+            {(rule) => (
+              <div class="num">
+                {visible(rule.text)}: {count(rule.connections, "connection")},{" "}
+                {bytes(rule.bytes_up)} up, {bytes(rule.bytes_down)} down
+              </div>
+            )}
+          </For>
+        </dd>
+        <dt>Refused</dt>
+        <dd>
+          <For each={props.cage.denials} fallback={"nothing so far"}>
+            {(denial) => (
+              <div class="num">
+                {visible(denial.what)} ({denial.layer}, {count(denial.count, "time")},{" "}
+                {ago(denial.at, now())})
+              </div>
+            )}
+          </For>
+        </dd>
+      </dl>
+    </details>
+  );
+}
+
+/** The cages of this session as the daemon enforces them now. */
+export function Cages(props: { room: Room }) {
+  const key = () => {
+    const state = props.room.state();
+    const states = state?.invocations.map((each) => each.id + each.state).join() ?? "";
+    return `${props.room.session} ${states}`;
+  };
+  const [cages] = createResource(key, () => api.cages(props.room.session));
+  return (
+    <Show when={!cages.error} fallback={<p class="hint">The cages could not be read.</p>}>
+      <For
+        each={cages.latest?.cages ?? []}
+        fallback={<p class="hint">No cage is open. Each agent gets one when it starts.</p>}
+      >
+        {(cage) => <CageDetail cage={cage} />}
+      </For>
+    </Show>
+  );
+}
