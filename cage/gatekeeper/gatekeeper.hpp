@@ -15,6 +15,8 @@
 
 namespace volary::cage {
 
+class Resolver;
+
 /// What the gatekeeper tells its owner. All are called on the control thread and must not throw.
 struct GatekeeperHooks {
     std::function<void(Denial)> denied;
@@ -82,8 +84,11 @@ private:
     asio::any_io_executor executor_;
     GatekeeperConfig config_;
     GatekeeperHooks hooks_;
-    std::map<CageId, std::unique_ptr<CageNet>> cages_;
+    std::unique_ptr<Resolver> resolver_;
+    std::vector<char> scratch_;
     bool closing_ = false;
+    // Last: the cages use what is above.
+    std::map<CageId, std::unique_ptr<CageNet>> cages_;
 };
 
 }  // namespace volary::cage

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cage/gatekeeper/cage_net.hpp"
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+
+#include <cerrno>
+#include <chrono>
+#include <sys/socket.h>
+#include <utility>
+
+namespace volary::cage {
+namespace {
+
+using namespace std::chrono_literals;
+using std::chrono::steady_clock;
+
+constexpr int kMaxAcceptsPerTurn = 32;
+// When the process is out of descriptors, accepting again at once would only spin.
+constexpr auto kAcceptBackOff = 100ms;
+
+}  // namespace
+
+/// A name that is being given its address and listeners.
+struct Gatekeeper::CageNet::Naming {
+    explicit Naming(const asio::any_io_executor& executor) : changed(executor) {}
+    bool done = false;
+    Notifier changed;
+};
+
+/// Holds a name's place while its listeners are made; wakes who waits, however that ends.
+class Gatekeeper::CageNet::NamingTurn {
+public:
+    using Map = std::map<std::string, std::shared_ptr<Naming>>;
+    NamingTurn(Map& map, std::string name, const asio::any_io_executor& executor)
+        : map_(map), name_(std::move(name)), naming_(std::make_shared<Naming>(executor)) {
+        map_.emplace(name_, naming_);
+    }
+    NamingTurn(const NamingTurn&) = delete;
+    NamingTurn& operator=(const NamingTurn&) = delete;
+    ~NamingTurn() {
+        naming_->done = true;
+        naming_->changed.notify();
+        map_.erase(name_);
+    }
+
+private:
+    Map& map_;
+    std::string name_;
+    std::shared_ptr<Naming> naming_;
+};
+
+Gatekeeper::CageNet::CageNet(
+    const asio::any_io_executor& executor, const GatekeeperConfig& config,
+    const GatekeeperHooks& hooks, Resolver& resolver, std::span<char> scratch, Parts parts
+)
+    : hooks_(hooks),
+      cage_(parts.cage),
+      rules_(std::move(parts.rules)),
+      bind_later_(std::move(parts.bind_later)),
+      names_(rules_, parts.plan),
+      denials_(parts.cage),
+      flush_(executor),
+      scope_(executor, log_task_errors()),
+      context_{
+          .executor = executor,
+          .config = config,
+          .resolver = resolver,
+          .scratch = scratch,
+          .scope = scope_,
+          .deny = [this](Denial denial) { deny(std::move(denial)); },
+          .ended =
+              [this](Connection connection) {
+                  --sessions_;
+                  connection.cage = cage_;
+                  if (hooks_.closed) hooks_.closed(std::move(connection));
+              }
+      },
+      dns_(
+          scope_, {.now = [this](const DnsQuery& query) { return answer_now(query); },
+                   .later = [this](DnsQuery query) { return answer_later(std::move(query)); }}
+      ) {
+    for (std::size_t i = 0; i < parts.sockets.size(); ++i)
+        listen(std::move(parts.sockets[i]), parts.plan.sockets[i], parts.plan.targets[i]);
+    if (parts.packet) {
+        (void)filter_attempts(parts.packet.get());
+        scope_.spawn("packet watch", watch(make_descriptor(executor, std::move(parts.packet))));
+    }
+}
+
+asio::awaitable<void> Gatekeeper::CageNet::close() {
+    *alive_ = false;
+    flush_.cancel();
+    co_await scope_.close();
+    tell(denials_.flush(steady_clock::time_point::max() - 1h));
+}
+
+void Gatekeeper::CageNet::listen(UniqueFd socket, const SocketSpec& spec, SocketTarget target) {
+    switch (spec.kind) {
+        case SocketSpec::Kind::dns_udp:
+            return dns_.serve_udp(std::move(socket));
+        case SocketSpec::Kind::dns_tcp:
+            return dns_.serve_tcp(std::move(socket));
+        case SocketSpec::Kind::listen:
+            break;
+    }
+    names_.bound(spec);
+    auto listener = make_descriptor(scope_.executor(), std::move(socket));
+    scope_.spawn("accept", accept_loop(std::move(listener), std::move(target)));
+}
+
+asio::awaitable<void> Gatekeeper::CageNet::accept_loop(
+    DescriptorPtr listener, SocketTarget target
+) {
+    asio::steady_timer pause(scope_.executor());
+    for (;;) {
+        const auto [error] = co_await listener->async_wait(Descriptor::wait_read, as_result);
+        if (error) co_return;
+        bool exhausted = false;
+        for (int turn = 0; turn < kMaxAcceptsPerTurn; ++turn) {
+            UniqueFd connection(
+                ::accept4(listener->native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)
+            );
+            if (!connection) {
+                exhausted = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
+                break;
+            }
+            accepted(std::move(connection), target);
+        }
+        if (!exhausted) continue;
+        log::warning("out of descriptors for the connections of a cage", {{"cage", cage_.str()}});
+        pause.expires_after(kAcceptBackOff);
+        co_await pause.async_wait(as_result);
+    }
+}
+
+void Gatekeeper::CageNet::accepted(UniqueFd connection, const SocketTarget& target) {
+    if (target.kind == SocketTarget::Kind::internal) {
+        if (hooks_.internal) hooks_.internal(cage_, target.name, std::move(connection));
+        return;
+    }
+    if (sessions_ < context_.config.max_connections && !scope_.closing())
+        return start_session(std::move(connection), target);
+    reset_on_close(connection.get());
+    Denial denial;
+    denial.layer = "limit";
+    denial.what = "more than " + std::to_string(context_.config.max_connections) + " connections";
+    deny(std::move(denial));
+}
+
+void Gatekeeper::CageNet::start_session(UniqueFd connection, const SocketTarget& target) {
+    SessionTarget made{rules_.at(target.rule), target.name, std::nullopt};
+    if (made.rule.kind == NetRule::Kind::address) made.address = parse_address(made.rule.host);
+    if (made.rule.kind == NetRule::Kind::cidr) {
+        const auto endpoint = local_endpoint(connection.get());
+        const auto block = parse_block(made.rule.host);
+        if (!endpoint || !block || !block->contains(endpoint->address)) {
+            reset_on_close(connection.get());
+            if (!endpoint) return;
+            Attempt attempt;
+            attempt.target = endpoint->address;
+            attempt.port = made.rule.port;
+            return attempted(attempt);
+        }
+        made.address = endpoint->address;
+        made.name = endpoint->address.text();
+    }
+    ++sessions_;
+    auto session = std::make_shared<Session>(context_, std::move(connection), std::move(made));
+    scope_.spawn("session", Session::run(std::move(session)));
+}
+
+std::string Gatekeeper::CageNet::answer_known(const DnsQuery& query) const {
+    const auto* entry = names_.find(query.name);
+    if (entry == nullptr) return answer_dns(query, DnsOutcome::no_service);
+    if (query.type == kDnsTypeA)
+        return answer_dns(query, DnsOutcome::address, parse_address(entry->fake_v4));
+    if (query.type == kDnsTypeAaaa)
+        return answer_dns(query, DnsOutcome::address, parse_address(entry->fake_v6));
+    // HTTPS and SVCB above all: an answer could name other addresses, ports and ECH keys.
+    return answer_dns(query, DnsOutcome::no_data);
+}
+
+std::optional<std::string> Gatekeeper::CageNet::answer_now(const DnsQuery& query) {
+    if (query.name == "localhost") {
+        if (query.type == kDnsTypeA)
+            return answer_dns(query, DnsOutcome::address, parse_address("127.0.0.1"));
+        if (query.type == kDnsTypeAaaa)
+            return answer_dns(query, DnsOutcome::address, parse_address("::1"));
+        return answer_dns(query, DnsOutcome::no_data);
+    }
+    const bool wildcard = bind_later_ && names_.matches_wildcard(query.name);
+    if (wildcard) {
+        if (names_.find(query.name) == nullptr || !names_.missing(query.name).empty())
+            return std::nullopt;
+    } else if (names_.find(query.name) == nullptr) {
+        Denial denial;
+        denial.layer = "dns";
+        denial.what = "name " + (query.name.empty() ? "." : query.name);
+        // 443 is what most names are asked for; the operator sees the line before it is used.
+        denial.rule = query.name.empty() ? "" : query.name + ":443";
+        deny(std::move(denial));
+        return answer_dns(query, DnsOutcome::no_name);
+    }
+    return answer_known(query);
+}
+
+asio::awaitable<std::string> Gatekeeper::CageNet::answer_later(DnsQuery query) {
+    co_await ensure_name(query.name);
+    const bool whole = names_.find(query.name) != nullptr && names_.missing(query.name).empty();
+    if (!whole) co_return answer_dns(query, DnsOutcome::no_service);
+    co_return answer_known(query);
+}
+
+asio::awaitable<void> Gatekeeper::CageNet::ensure_name(std::string name) {
+    const auto running = naming_.find(name);
+    if (running != naming_.end()) {
+        const auto shared = running->second;
+        while (!shared->done) co_await shared->changed.wait();
+        co_return;
+    }
+    if (!names_.allocate(name)) {
+        Denial denial;
+        denial.layer = "limit";
+        denial.what = "more than " + std::to_string(kMaxWildcardNames) + " wildcard names";
+        deny(std::move(denial));
+        co_return;
+    }
+    const NamingTurn turn(naming_, name, scope_.executor());
+    try {
+        for (const auto& item : names_.missing(name)) {
+            auto socket = co_await bind_later_(item.spec);
+            if (socket) listen(std::move(socket), item.spec, item.target);
+        }
+    } catch (const Error& error) {
+        log::warning(
+            "no listener for a wildcard name",
+            {{"cage", cage_.str()}, {"name", name}, {"error", error.what()}}
+        );
+    }
+}
+
+asio::awaitable<void> Gatekeeper::CageNet::watch(DescriptorPtr packet) {
+    // Named before the loop: a lambda has no place inside an expression that waits.
+    const std::function<void(const Attempt&)> seen = [this](const Attempt& attempt) {
+        const bool tcp = attempt.protocol == Attempt::Protocol::tcp;
+        if (!tcp || !names_.listens(attempt.target, attempt.port)) attempted(attempt);
+    };
+    for (;;) {
+        const auto [error] = co_await packet->async_wait(Descriptor::wait_read, as_result);
+        if (error) co_return;
+        (void)read_attempts(packet->native_handle(), seen);
+    }
+}
+
+void Gatekeeper::CageNet::attempted(const Attempt& attempt) {
+    const auto name = names_.name_of(attempt.target);
+    const auto protocol = std::string(to_string(attempt.protocol));
+    std::string where;
+    if (attempt.protocol == Attempt::Protocol::icmp) {
+        where = name.empty() ? attempt.target.text() : name;
+    } else {
+        where = name.empty() ? endpoint_text(attempt.target, attempt.port)
+                             : name + ":" + std::to_string(attempt.port);
+    }
+    Denial denial;
+    denial.layer = "net";
+    denial.what = protocol + " " + where;
+    if (attempt.protocol == Attempt::Protocol::tcp) {
+        const bool inner = name.empty() && is_private(attempt.target);
+        denial.rule = inner ? "{ to: \"" + where + "\", private: true }" : where;
+    }
+    deny(std::move(denial));
+}
+
+void Gatekeeper::CageNet::deny(Denial denial) {
+    tell(denials_.add(std::move(denial), steady_clock::now()));
+    arm_flush();
+}
+
+void Gatekeeper::CageNet::tell(std::vector<Denial> due) {
+    if (!hooks_.denied) return;
+    for (auto& denial : due) hooks_.denied(std::move(denial));
+}
+
+void Gatekeeper::CageNet::arm_flush() {
+    const auto next = denials_.next_flush();
+    if (!next || !*alive_ || flush_.expiry() == *next) return;
+    flush_.expires_at(*next);
+    auto due = [this, alive = alive_](const boost::system::error_code& error) {
+        if (error || !*alive) return;
+        tell(denials_.flush(steady_clock::now()));
+        arm_flush();
+    };
+    flush_.async_wait(std::move(due));
+}
+
+}  // namespace volary::cage

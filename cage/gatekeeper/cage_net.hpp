@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cage/gatekeeper/denial_log.hpp"
+#include "cage/gatekeeper/dns_server.hpp"
+#include "cage/gatekeeper/names.hpp"
+#include "cage/gatekeeper/packet_watch.hpp"
+#include "cage/gatekeeper/relay.hpp"
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace volary::cage {
+
+/// The network of one cage: its listeners, names, sessions and denials. Lives on the control
+/// thread; `co_await close()` before destruction.
+class Gatekeeper::CageNet {
+public:
+    struct Parts {
+        CageId cage;
+        std::vector<NetRule> rules;
+        NetPlan plan;
+        std::vector<UniqueFd> sockets;
+        UniqueFd packet;
+        BindLater bind_later;
+    };
+
+    CageNet(
+        const asio::any_io_executor& executor, const GatekeeperConfig& config,
+        const GatekeeperHooks& hooks, Resolver& resolver, std::span<char> scratch, Parts parts
+    );
+
+    asio::awaitable<void> close();
+
+private:
+    struct Naming;
+    class NamingTurn;
+
+    void listen(UniqueFd socket, const SocketSpec& spec, SocketTarget target);
+    asio::awaitable<void> accept_loop(DescriptorPtr listener, SocketTarget target);
+    void accepted(UniqueFd connection, const SocketTarget& target);
+    void start_session(UniqueFd connection, const SocketTarget& target);
+    std::optional<std::string> answer_now(const DnsQuery& query);
+    asio::awaitable<std::string> answer_later(DnsQuery query);
+    std::string answer_known(const DnsQuery& query) const;
+    asio::awaitable<void> ensure_name(std::string name);
+    asio::awaitable<void> watch(DescriptorPtr packet);
+    void attempted(const Attempt& attempt);
+    void deny(Denial denial);
+    void tell(std::vector<Denial> due);
+    void arm_flush();
+
+    const GatekeeperHooks& hooks_;
+    CageId cage_;
+    std::vector<NetRule> rules_;
+    BindLater bind_later_;
+    NameTable names_;
+    std::map<std::string, std::shared_ptr<Naming>> naming_;
+    DenialLog denials_;
+    asio::steady_timer flush_;
+    std::size_t sessions_ = 0;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+    TaskScope scope_;
+    SessionContext context_;
+    DnsServer dns_;
+};
+
+}  // namespace volary::cage

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cage/gatekeeper/address.hpp"
+#include "cage/net_plan.hpp"
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace volary::cage {
+
+/// Names that one cage may make up below its wildcard rules. Each costs two listeners per port.
+constexpr std::size_t kMaxWildcardNames = 256;
+
+/// The names, fake addresses and listeners of one cage. Pure.
+class NameTable {
+public:
+    NameTable(const std::vector<NetRule>& rules, const NetPlan& plan);
+
+    /// The fake address of a name, once it has one.
+    const NameEntry* find(const std::string& name) const;
+
+    /// The name behind a fake address; "" when it is none.
+    std::string name_of(const Address& fake) const;
+
+    /// What must still be bound before `name` can be answered: pairs of listener and target, empty
+    /// when no wildcard rule matches or all is there.
+    struct Missing {
+        SocketSpec spec;
+        SocketTarget target;
+    };
+    std::vector<Missing> missing(const std::string& name) const;
+
+    /// Whether `name` may be given an address by a wildcard rule.
+    bool matches_wildcard(const std::string& name) const;
+
+    /// Gives `name` the next fake address unless it has one; false when the cage has its share.
+    bool allocate(const std::string& name);
+
+    /// Notes a listener that is there.
+    void bound(const SocketSpec& spec);
+
+    /// True when something listens at that address and port (a block's listener counts).
+    bool listens(const Address& address, std::uint16_t port) const;
+
+private:
+    std::vector<NetRule> rules_;
+    std::map<std::string, NameEntry> names_;
+    std::map<Address, std::string> fakes_;
+    std::set<std::pair<Address, std::uint16_t>> bound_;
+    std::size_t planned_ = 0;
+};
+
+}  // namespace volary::cage

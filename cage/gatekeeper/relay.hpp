@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/mailbox.hpp"
+#include "base/task_scope.hpp"
+#include "cage/gatekeeper/gatekeeper.hpp"
+#include "cage/gatekeeper/judge.hpp"
+#include "cage/gatekeeper/net_io.hpp"
+#include "cage/gatekeeper/resolver.hpp"
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+namespace volary::cage {
+
+/// What the sessions of one cage share; outlives them.
+struct SessionContext {
+    asio::any_io_executor executor;
+    const GatekeeperConfig& config;
+    Resolver& resolver;
+    /// One buffer for all reads of the thread: no coroutine waits while it holds bytes in it.
+    std::span<char> scratch;
+    TaskScope& scope;
+    std::function<void(Denial)> deny;
+    /// The last word of a session; `cage` is left to the receiver.
+    std::function<void(Connection)> ended;
+};
+
+/// Whom a connection is for.
+struct SessionTarget {
+    NetRule rule;
+    /// The name asked for (of a wildcard rule: the very name); else the address.
+    std::string name;
+    /// The address itself, for address and block rules.
+    std::optional<Address> address;
+};
+
+/// One connection of a cage: judged, dialled, relayed both ways with half-close, told when over.
+///
+/// Two tasks of the context's scope hold it by shared pointer: one reads the client, one the peer.
+/// A side that fails resets both. Bytes that wait for a slow peer stay in the kernel's socket
+/// buffers, beyond them at most 64 KiB (or one pipe) a direction.
+class Session : public std::enable_shared_from_this<Session> {
+public:
+    Session(SessionContext& context, UniqueFd client, SessionTarget target);
+
+    static asio::awaitable<void> run(std::shared_ptr<Session> self);
+
+private:
+    enum class Read { data, end, silent, over };
+    enum class Phase { silence, head, relay };
+    struct Flow;
+    class Running;
+
+    static asio::awaitable<void> run_down(std::shared_ptr<Session> self);
+    asio::awaitable<void> up();
+    asio::awaitable<void> down();
+    asio::awaitable<Read> read_pending();
+    asio::awaitable<bool> judge_pending();
+    asio::awaitable<bool> connect();
+    asio::awaitable<std::optional<Resolved>> find_addresses();
+    asio::awaitable<bool> pump(Flow flow);
+    asio::awaitable<bool> splice_all(Flow flow);
+    asio::awaitable<bool> drain_pipe(Flow flow, int pipe, std::size_t bytes);
+    asio::awaitable<bool> send_all(DescriptorPtr to, std::string bytes);
+    asio::awaitable<bool> inspect_answer();
+
+    void arm(Phase phase, std::chrono::milliseconds timeout);
+    void on_deadline();
+    void refuse(const ClientJudge::Step& step);
+    void abort(std::string verdict);
+    void report();
+
+    SessionContext& context_;
+    SessionTarget target_;
+    ClientJudge judge_;
+    DescriptorPtr client_;
+    DescriptorPtr upstream_;
+    /// Read from the client, not yet judged or passed on.
+    std::string pending_;
+    Notifier upgrade_;
+    bool expect_answer_ = false;
+
+    Phase phase_ = Phase::silence;
+    bool silent_ = false;
+    bool aborted_ = false;
+    std::string verdict_ = "allowed";
+    std::uint64_t bytes_up_ = 0;
+    std::uint64_t bytes_down_ = 0;
+    std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
+    std::chrono::steady_clock::time_point moved_ = started_;
+    int running_ = 0;
+    asio::steady_timer deadline_;
+};
+
+}  // namespace volary::cage
