@@ -41,9 +41,8 @@ asio::awaitable<Response> never() {
 struct Fixture : ServerFixture {
     explicit Fixture(ServerOptions with = {}) : ServerFixture(std::move(with)) {
         router.add("POST", "/api/v1/echo", [](Request& request) {
-            return Response::text(
-                201, request.body + request.headers.find("X-A").value_or("").data()
-            );
+            const auto more = request.headers.find("X-A").value_or("");
+            return Response::text(201, request.body + std::string(more));
         });
         router.add("GET", "/api/v1/host", [](Request& request) {
             return Response::text(200, std::string(request.headers.find("Host").value_or("")));

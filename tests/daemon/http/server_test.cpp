@@ -65,6 +65,7 @@ struct Fixture : ServerFixture {
         });
         listen();
     }
+    ~Fixture() { stop(); }
     int last = 3;
     int written = 0;
 };
@@ -150,7 +151,7 @@ TEST_CASE("malformed and ambiguous requests are refused and end the connection",
             "POST /api/v1/echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", 400
         },
         Case{"space before colon", "GET / HTTP/1.1\r\nHost : a\r\n\r\n", 400},
-        Case{"bare LF", "GET / HTTP/1.1\nHost: a\n\n\r\n\r\n", 400},
+        Case{"bare LF", "GET / HTTP/1.1\r\nHost: a\nX: b\r\n\r\n", 400},
         Case{"NUL in a value", std::string("GET / HTTP/1.1\r\nHost: a\0b\r\n\r\n", 29), 400},
         Case{"HTTP/2", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505},
         Case{"absolute target", "GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400},

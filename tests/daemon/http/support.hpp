@@ -133,9 +133,13 @@ struct ServerFixture {
         server.emplace(loop.get_executor(), router, std::move(guard), options);
     }
     ~ServerFixture() {
+        stop();
+        std::filesystem::remove_all(directory);
+    }
+    /// For the destructor of whoever adds members that handlers use.
+    void stop() {
         if (server) run(loop, server->close());
         server.reset();
-        std::filesystem::remove_all(directory);
     }
     ServerFixture(const ServerFixture&) = delete;
     ServerFixture& operator=(const ServerFixture&) = delete;

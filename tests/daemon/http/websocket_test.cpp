@@ -55,6 +55,7 @@ struct Fixture : ServerFixture {
         listen();
         client.emplace(loop.get_executor(), Endpoint::unix_socket(path));
     }
+    ~Fixture() { stop(); }
     std::shared_ptr<Socket> connect_to(const std::string& target) {
         std::shared_ptr<Socket> socket;
         run(loop, open(&*client, target, &socket));
