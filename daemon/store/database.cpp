@@ -108,6 +108,12 @@ void Statement::exec() {
     if (step()) throw Error(Errc::internal, "statement without rows gave one");
 }
 
+void Statement::reset() noexcept {
+    // Its result repeats the error of the last step(), which was thrown there.
+    (void)sqlite3_reset(stmt_.get());
+    next_parameter_ = 1;
+}
+
 std::string_view Statement::view(int column) const {
     const auto* data = reinterpret_cast<const char*>(sqlite3_column_text(stmt_.get(), column));
     if (data == nullptr) return {};

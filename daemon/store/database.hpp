@@ -22,7 +22,7 @@ struct FinalizeStatement {
 };
 using StatementHandle = std::unique_ptr<sqlite3_stmt, FinalizeStatement>;
 
-/// A prepared statement for one execution: bind in order, then step. Its destructor gives it back
+/// A prepared statement: bind in order, then step. Its destructor gives it back
 /// to the cache of its database, so it must not outlive that.
 ///
 ///     auto find = db.prepare("SELECT title FROM session WHERE id = ?1");
@@ -47,6 +47,9 @@ public:
 
     /// For statements without rows; a row is a bug and throws.
     void exec();
+
+    /// For one more execution of the same statement: bind again from the first parameter.
+    void reset() noexcept;
 
     std::string text(int column) const;
     /// Valid until the next step() or the end of the statement. Empty for NULL.

@@ -80,13 +80,14 @@ void advance_session(Database& db, const Append& append, std::int64_t last) {
 }
 
 void insert_events(Database& db, const std::vector<Event>& events) {
+    auto insert = db.prepare(
+        "INSERT INTO event (session, seq, at, kind, actor, run, body)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+    );
     for (const auto& event : events) {
-        auto insert = db.prepare(
-            "INSERT INTO event (session, seq, at, kind, actor, run, body)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
-        );
         insert.bind(event.session.str()).bind(event.seq).bind(event.at).bind(event.kind);
         insert.bind(event.actor).bind_optional(event.run.str()).bind(event.body).exec();
+        insert.reset();
     }
 }
 

@@ -4,7 +4,8 @@
 #include "base/error.hpp"
 #include "tests/daemon/store/fixture.hpp"
 
-#include <fstream>
+#include <csignal>
+#include <sys/resource.h>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -330,6 +331,28 @@ TEST_CASE("a device is found by its token, touched and revoked", "[store]") {
     row.last_seen = 30;
     row.revoked = true;
     CHECK(f.run(f.store->devices()) == std::vector<DeviceRow>{row});
+}
+
+TEST_CASE("a disk that takes no more is told, and work goes on when it does again", "[store]") {
+    Fixture f;
+    f.append(1);
+    // The kernel then fails every write beyond the first page of a file with EFBIG.
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_FSIZE, &before) == 0);
+    auto* const handler = std::signal(SIGXFSZ, SIG_IGN);
+    rlimit small = before;
+    small.rlim_cur = 4096;
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &small) == 0);
+    const auto refused = f.refused(make_append(f.session, 2, 50));
+    const auto events = f.run(f.store->events(f.session, 0, 100));
+    REQUIRE(::setrlimit(RLIMIT_FSIZE, &before) == 0);
+    (void)std::signal(SIGXFSZ, handler);
+
+    CHECK(refused == Errc::unavailable);
+    CHECK(events.size() == 1);
+    f.append(2, 50);
+    f.reopen();
+    CHECK(f.run(f.store->events(f.session, 0, 100)).size() == 51);
 }
 
 TEST_CASE("idempotency rows go after seven days", "[store]") {
