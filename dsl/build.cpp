@@ -28,6 +28,12 @@ std::string text_or_empty(const Node& node, std::string_view key) {
     return value != nullptr && value->is(Node::Kind::text) ? value->text : std::string();
 }
 
+/// False also for a runner that was refused: what it would need is not known.
+bool is_builtin(const Node& agent) {
+    const auto* runner = agent.find("runner");
+    return runner == nullptr || runner->is(Node::Kind::text);
+}
+
 /// Every agent gets a copy of cage_defaults: without a bound on the sum, a small file with many
 /// agents and many default rules would need gigabytes.
 constexpr std::size_t kMaxRulesOfAllCages = 32'768;
@@ -103,7 +109,7 @@ void AgentBuilder::read_model(
         for (const auto& item : own->items) agent.models.push_back(item.text);
     }
     if (!agent.models.empty()) agent.model = agent.models.front();
-    const bool wanted = agent.runner.kind == Runner::Kind::builtin;
+    const bool wanted = is_builtin(node);
     const bool told = own != nullptr || inherited_model_ != nullptr;
     if (agent.models.empty() && wanted && !told) {
         report_.add(
@@ -132,10 +138,8 @@ void AgentBuilder::read_runner(const Node& node, Agent& agent) {
 
 void AgentBuilder::read_prompt(const Node& node, const std::string& where, Agent& agent) {
     const auto* prompt = node.find("system_prompt");
-    const auto* runner = node.find("runner");
     if (prompt == nullptr) {
-        const bool unknown = runner != nullptr && runner->is(Node::Kind::invalid);
-        if (agent.runner.kind != Runner::Kind::builtin || unknown) return;
+        if (!is_builtin(node)) return;
         report_.add(
             node.mark, where, "key \"system_prompt\" is missing: the builtin runner needs it",
             "expected a path such as project:/prompts/" + agent.name + ".md"

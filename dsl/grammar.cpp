@@ -321,8 +321,12 @@ constexpr std::array kModelChoices{&kAlias, &kAliases};
 constexpr Type kModel = either_type("a model alias or a list of them", kModelChoices);
 
 constexpr std::array<std::string_view, 1> kRunnerWords{"builtin"};
+/// Registered agents come with their adapters.
+constexpr std::array<std::string_view, 5> kRunnerLater{
+    "claude-code", "codex", "gemini", "goose", "opencode"
+};
 constexpr Type kRunnerWord =
-    word_type("builtin, or a map with one of acp, exec and pty", kRunnerWords);
+    word_type("builtin, or a map with one of acp, exec and pty", kRunnerWords, kRunnerLater);
 constexpr Type kArgument = text_type("text", 4096);
 constexpr Type kArgv = list_type("a program and its arguments, as a list", kArgument, 128, 1);
 constexpr std::array kRunnerKeys{
@@ -368,6 +372,8 @@ constexpr std::array kAgentKeys{
     Key{"max_output_tokens", &kTokens, optional, "Tokens of one model answer."},
     Key{"max_parallel", &kParallel, optional, "Invocations of this agent at the same time."},
     Key{"timeout", &kDuration, optional, "Time for one invocation."},
+    Key{"path", &kLater, optional, "Another project whose primary this is."},
+    Key{"overrides", &kLater, optional, "What changes in the other project."},
     Key{"template", &kLater, optional, "A template to start from."},
     Key{"contexts", &kLater, optional, "What the agent is given to read."},
     Key{"skills", &kLater, optional, "Folders with SKILL.md."},

@@ -144,7 +144,9 @@ void Validator::wrong_type(Node& node, const Type& type, const std::string& path
     std::string hint;
     const bool scalar =
         node.is(Node::Kind::boolean) || node.is(Node::Kind::integer) || node.is(Node::Kind::number);
-    if (accepts(type, Node::Kind::text) && scalar) {
+    if (type.check != nullptr) {
+        if (auto problem = type.check(node)) hint = std::move(problem->hint);
+    } else if (accepts(type, Node::Kind::text) && scalar) {
         hint = fmt::format("write it in quotes: \"{}\"", node.text);
     } else if (node.is(Node::Kind::text) && accepts(type, Node::Kind::boolean)) {
         if (node.text == "yes" || node.text == "on") hint = "write true";

@@ -158,6 +158,7 @@ private:
     void refuse_decorations(fy_event* event, const Mark& mark);
     void report_syntax();
     Mark mark_of(fy_event* event);
+    Mark mark_of(fy_token* token, const Mark& otherwise) const;
     void problem(const Mark& mark, std::string message, std::string hint = {});
 
     struct Frame {
@@ -299,11 +300,11 @@ bool Builder::scalar(fy_event* event) {
         const char* text = fy_token_get_text(token, &length);
         if (text != nullptr) node.text.assign(text, length);
     }
-    if (token == nullptr || fy_scalar_token_get_style(token) == FYSS_PLAIN) {
-        resolve_plain(node);
-    } else {
-        node.kind = Node::Kind::text;
-    }
+    const auto style = token == nullptr ? FYSS_PLAIN : fy_scalar_token_get_style(token);
+    node.kind = Node::Kind::text;
+    if (style == FYSS_PLAIN) resolve_plain(node);
+    // The parser marks the text behind the quote.
+    if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) --node.mark.column;
     // Escapes ("\0", "\xD800") can make what the bytes of the file could not.
     if (node.text.find('\0') != std::string::npos || !is_utf8(node.text)) {
         problem(node.mark, "the text holds a NUL or is not UTF-8 once its escapes are resolved");
@@ -351,11 +352,11 @@ bool Builder::place_key(Node node) {
 }
 
 void Builder::refuse_decorations(fy_event* event, const Mark& mark) {
-    if (fy_event_get_anchor_token(event) != nullptr) {
-        problem(mark, "anchors (&name) are not allowed", "write the value out");
+    if (auto* anchor = fy_event_get_anchor_token(event)) {
+        problem(mark_of(anchor, mark), "anchors (&name) are not allowed", "write the value out");
     }
-    if (fy_event_get_tag_token(event) != nullptr) {
-        problem(mark, "tags (!name) are not allowed", "remove the tag");
+    if (auto* tag = fy_event_get_tag_token(event)) {
+        problem(mark_of(tag, mark), "tags (!name) are not allowed", "remove the tag");
     }
 }
 
@@ -365,6 +366,11 @@ Mark Builder::mark_of(fy_event* event) {
         last_mark_ = {file_, mark->line + 1, mark->column + 1};
     }
     return last_mark_.line == 0 ? Mark{file_, 1, 1} : last_mark_;
+}
+
+Mark Builder::mark_of(fy_token* token, const Mark& otherwise) const {
+    const auto* mark = fy_token_start_mark(token);
+    return mark == nullptr ? otherwise : Mark{file_, mark->line + 1, mark->column + 1};
 }
 
 void Builder::report_syntax() {
