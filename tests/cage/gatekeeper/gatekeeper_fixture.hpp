@@ -3,6 +3,7 @@
 
 #include "base/task_scope.hpp"
 #include "base/unique_fd.hpp"
+#include "cage/gatekeeper/dns.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/gatekeeper/net_io.hpp"
 
