@@ -81,7 +81,7 @@ void plan_descriptors(SpawnPlan& plan, const ChildSpec& spec, const std::vector<
     ::posix_spawn_file_actions_addchdir_np(plan.actions(), folder.empty() ? "/" : folder.c_str());
 }
 
-void plan_signals(SpawnPlan& plan) {
+void plan_signals(SpawnPlan& plan, ChildSession session) {
     sigset_t none;
     sigset_t all;
     ::sigemptyset(&none);
@@ -90,10 +90,9 @@ void plan_signals(SpawnPlan& plan) {
     ::sigdelset(&all, SIGSTOP);
     ::posix_spawnattr_setsigmask(plan.attributes(), &none);
     ::posix_spawnattr_setsigdefault(plan.attributes(), &all);
-    ::posix_spawnattr_setflags(
-        plan.attributes(),
-        static_cast<short>(POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSID)
-    );
+    int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+    if (session == ChildSession::own) flags |= POSIX_SPAWN_SETSID;
+    ::posix_spawnattr_setflags(plan.attributes(), static_cast<short>(flags));
 }
 
 ExitStatus from_wait(const siginfo_t& info) {
@@ -114,7 +113,7 @@ Child Child::spawn(const ChildSpec& spec) {
     const auto lifted = lift(spec);
     SpawnPlan plan;
     plan_descriptors(plan, spec, lifted);
-    plan_signals(plan);
+    plan_signals(plan, spec.session);
     auto argv = c_strings(spec.argv);
     auto env = c_strings(spec.env);
     pid_t pid = -1;

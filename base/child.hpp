@@ -25,6 +25,9 @@ struct ExitStatus {
 /// "exit 2" or "killed by SIGKILL".
 std::string to_string(const ExitStatus& status);
 
+/// `inherited` keeps the caller's session and process group, for a program that shares a terminal.
+enum class ChildSession { own, inherited };
+
 /// What a child gets, and nothing else: no inherited environment, no inherited descriptors.
 struct ChildSpec {
     std::vector<std::string> argv;  ///< argv[0] is the path that is executed
@@ -32,6 +35,7 @@ struct ChildSpec {
     /// (descriptor here, number in the child). 0, 1, 2 that are not listed become /dev/null.
     std::vector<std::pair<int, int>> fds;
     std::string working_directory;  ///< empty: "/"
+    ChildSession session = ChildSession::own;
 };
 
 /// A process that this program started, held by its pidfd. Reaped by wait(), or killed and

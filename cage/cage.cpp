@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cage/cage.hpp"
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "cage/net_plan.hpp"
+#include "cage/processes.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <signal.h>
+
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+namespace volary::cage {
+namespace {
+
+/// How long the shim may take to answer a request that costs it microseconds.
+constexpr std::chrono::seconds kAnswer{5};
+/// How long the kernel may take to end a killed pid namespace: a process in an uninterruptible
+/// wait (a dead network file system) can hold it.
+constexpr std::chrono::seconds kKillWait{10};
+/// How often a cage without cgroups is looked at. A memory hog fills about 1 GB in this time; its
+/// processes have RLIMIT_DATA each.
+constexpr std::chrono::milliseconds kSample{250};
+/// Rounds of "stop all that runs" before freeze() gives up on a fork bomb.
+constexpr int kFreezeRounds = 20;
+
+wire::BindSpec to_wire(const SocketSpec& spec) {
+    const bool udp = spec.kind == SocketSpec::Kind::dns_udp;
+    return {udp ? wire::BindSpec::Kind::udp : wire::BindSpec::Kind::tcp, spec.address, spec.port};
+}
+
+class Waiter {
+public:
+    Waiter(std::list<asio::steady_timer*>& list, asio::steady_timer& timer)
+        : list_(list), place_(list.insert(list.end(), &timer)) {}
+    Waiter(const Waiter&) = delete;
+    Waiter& operator=(const Waiter&) = delete;
+    ~Waiter() { list_.erase(place_); }
+
+private:
+    std::list<asio::steady_timer*>& list_;
+    std::list<asio::steady_timer*>::iterator place_;
+};
+
+}  // namespace
+
+asio::awaitable<bool> Completion::wait_for(std::chrono::milliseconds limit) {
+    if (done_) co_return true;
+    asio::steady_timer timer(executor_, limit);
+    const Waiter waiter(waiting_, timer);
+    co_await timer.async_wait(as_result);
+    const auto state = co_await asio::this_coro::cancellation_state;
+    if (!done_ && state.cancelled() != asio::cancellation_type::none)
+        throw boost::system::system_error(asio::error::operation_aborted);
+    co_return done_;
+}
+
+struct Cage::PendingBind {
+    explicit PendingBind(const asio::any_io_executor& executor) : answered(executor) {}
+    Completion answered;
+    UniqueFd socket;
+    int error = 0;
+};
+
+Cage::Cage(asio::any_io_executor executor, SpawnRequest request, SpawnerHooks hooks)
+    : executor_(std::move(executor)),
+      id_(std::move(request.id)),
+      hooks_(std::move(hooks)),
+      control_(executor_),
+      started_(executor_),
+      ended_(executor_) {}
+
+asio::awaitable<void> Cage::serve(std::shared_ptr<Cage> self) {
+    while (self->control_.is_open()) {
+        Packet packet;
+        const auto got = receive_packet(self->control_.native_handle(), packet);
+        if (got == Received::packet) self->on_packet(std::move(packet));
+        if (got == Received::closed) break;
+        if (got != Received::again) continue;
+        co_await self->control_.async_wait(asio::posix::stream_descriptor::wait_read, as_result);
+        const auto state = co_await asio::this_coro::cancellation_state;
+        if (state.cancelled() != asio::cancellation_type::none) break;
+    }
+    // The shim closes its end as the last thing it does, when no child of it is left; whatever
+    // else broke the channel, it then ends the cage.
+    self->close_control();
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
+    co_await self->shim_.wait();
+    self->finish();
+}
+
+asio::awaitable<void> Cage::serve_bare(std::shared_ptr<Cage> self) {
+    const auto status = co_await self->shim_.wait();
+    self->exit_.status = status;
+    self->finish();
+}
+
+void Cage::on_packet(Packet packet) {
+    if (const auto sockets = wire::decode_sockets(packet.bytes)) {
+        std::move(packet.fds.begin(), packet.fds.end(), std::back_inserter(sockets_));
+        sockets_complete_ = sockets->remaining == 0;
+        if (sockets_complete_ && on_sockets_) on_sockets_();
+    } else if (const auto started = wire::decode_started(packet.bytes)) {
+        runner_pid_ = report_.runner_pid = started->runner;
+        init_pid_ = started->init;
+        pid_namespace_ = pid_namespace(init_pid_);
+        report_.net_setup = std::chrono::microseconds(started->net_setup_us);
+        started_.complete();
+    } else if (const auto exited = wire::decode_exited(packet.bytes)) {
+        exit_.status = {exited->code, exited->signal};
+        exit_.cpu_time = std::chrono::microseconds(exited->user_us + exited->system_us);
+        exit_.max_rss_kb = exited->max_rss_kb;
+        started_.complete();
+    } else if (auto failed = wire::decode_failed(packet.bytes)) {
+        failed_ = std::move(failed);
+    } else if (const auto bound = wire::decode_bound(packet.bytes)) {
+        on_bound(*bound, std::move(packet));
+    }
+}
+
+void Cage::on_bound(const wire::Bound& bound, Packet packet) {
+    const auto found = binds_.find(bound.request);
+    if (found == binds_.end()) return;
+    found->second->error = bound.error;
+    if (!packet.fds.empty()) found->second->socket = std::move(packet.fds.front());
+    found->second->answered.complete();
+}
+
+void Cage::finish() {
+    if (cgroup_ && exit_.reason.empty() && cgroup_->oom_kills() > 0) {
+        exit_.reason = "oom";
+        if (hooks_.on_limit)
+            hooks_.on_limit(id_, "memory", "the kernel ended it for lack of memory");
+    }
+    cgroup_.reset();
+    if (exit_.reason.empty()) exit_.reason = "exited";
+    started_.complete();
+    ended_.complete();
+}
+
+asio::awaitable<CageExit> Cage::wait() {
+    while (!ended_.done()) co_await ended_.wait_for(std::chrono::hours{24});
+    co_return exit_;
+}
+
+asio::awaitable<void> Cage::stop(std::chrono::milliseconds grace) {
+    auto self = shared_from_this();
+    if (ended_.done()) co_return;
+    if (exit_.reason.empty()) exit_.reason = "stopped";
+    if (frozen_) thaw();
+    bool ended = false;
+    if (grace.count() > 0 && signal(SIGTERM)) ended = co_await ended_.wait_for(grace);
+    if (ended) co_return;
+    kill_now();
+    ended = co_await ended_.wait_for(kKillWait);
+    if (ended) co_return;
+    // The shim does not answer: without it bwrap ends too (--die-with-parent).
+    (void)shim_.send_signal(SIGKILL);
+    ended = co_await ended_.wait_for(kKillWait);
+    if (!ended)
+        throw Error(Errc::internal, fmt::format("stop cage {}: processes are left", id_.str()));
+}
+
+bool Cage::signal(int number) {
+    if (ended_.done()) return false;
+    if (bare_) return ::kill(-shim_.pid(), number) == 0;
+    if (!control_.is_open() || runner_pid_ < 0) return false;
+    return send_packet(control_.native_handle(), wire::encode(wire::Signal{number}));
+}
+
+void Cage::kill_now() {
+    if (bare_) {
+        (void)::kill(-shim_.pid(), SIGKILL);
+        return;
+    }
+    if (!control_.is_open() || !send_packet(control_.native_handle(), wire::encode_kill()))
+        (void)shim_.send_signal(SIGKILL);
+}
+
+void Cage::close_control() {
+    boost::system::error_code ignored;
+    control_.close(ignored);
+}
+
+void Cage::signal_all(int number) {
+    if (bare_) {
+        (void)::kill(-shim_.pid(), number);
+        return;
+    }
+    for (const auto pid : processes())
+        if (pid != init_pid_) (void)::kill(pid, number);
+}
+
+void Cage::freeze() {
+    if (frozen_ || ended_.done()) return;
+    frozen_ = true;
+    if (cgroup_ && cgroup_->freeze(true)) return;
+    // A process may fork while the others are being stopped: again until nothing new is there.
+    std::size_t before = 0;
+    for (int round = 0; round < kFreezeRounds; ++round) {
+        const auto now = processes().size();
+        if (round > 0 && now == before) return;
+        before = now;
+        signal_all(SIGSTOP);
+    }
+}
+
+void Cage::thaw() {
+    if (!frozen_) return;
+    frozen_ = false;
+    if (cgroup_ && cgroup_->freeze(false)) return;
+    signal_all(SIGCONT);
+}
+
+std::vector<pid_t> Cage::processes() const {
+    if (ended_.done()) return {};
+    if (bare_) return family_of(shim_.pid());
+    return processes_in(pid_namespace_);
+}
+
+asio::awaitable<UniqueFd> Cage::bind(SocketSpec spec) {
+    auto self = shared_from_this();
+    const auto what = fmt::format("bind {} port {} in the cage", spec.address, spec.port);
+    if (!control_.is_open()) throw Error(Errc::unavailable, what + ": the cage has ended");
+    PendingBind pending(executor_);
+    const auto request = ++next_bind_;
+    if (!send_packet(control_.native_handle(), wire::encode(wire::Bind{request, to_wire(spec)})))
+        throw_errno("send", what);
+    binds_[request] = &pending;
+    bool answered = false;
+    try {
+        answered = co_await pending.answered.wait_for(kAnswer);
+    } catch (...) {
+        binds_.erase(request);
+        throw;
+    }
+    binds_.erase(request);
+    if (!answered) throw Error(Errc::timeout, what + ": the shim does not answer");
+    if (!pending.socket) throw Error(Errc::io, what + ": " + ::strerror(pending.error));
+    co_return std::move(pending.socket);
+}
+
+void Cage::end_by_limit(std::string limit, std::string reason, std::string detail) {
+    if (ended_.done() || !exit_.reason.empty()) return;
+    exit_.reason = std::move(reason);
+    if (hooks_.on_limit) hooks_.on_limit(id_, std::move(limit), std::move(detail));
+    kill_now();
+}
+
+asio::awaitable<void> Cage::watch_wall(std::shared_ptr<Cage> self) {
+    const auto wall = *self->limits_.wall;
+    if (co_await self->ended_.wait_for(wall)) co_return;
+    auto detail = fmt::format("ran longer than {} ms", wall.count());
+    self->end_by_limit("wall", "wall", std::move(detail));
+}
+
+asio::awaitable<void> Cage::watch_use(std::shared_ptr<Cage> self) {
+    while (true) {
+        const bool ended = co_await self->ended_.wait_for(kSample);
+        if (ended) co_return;
+        const auto pids = family_of(self->init_pid_);
+        const auto bytes = resident_bytes(pids);
+        const auto limit = self->limits_.memory->value;
+        if (bytes > limit) {
+            auto detail = fmt::format("{} MiB resident, {} allowed", bytes >> 20U, limit >> 20U);
+            self->end_by_limit("memory", "oom", std::move(detail));
+        }
+        // RLIMIT_NPROC holds it; this catches a host where it counts another way.
+        if (pids.size() > *self->limits_.pids + 1U) {
+            auto detail = fmt::format("{} processes, {} allowed", pids.size(), *self->limits_.pids);
+            self->end_by_limit("pids", "pids", std::move(detail));
+        }
+    }
+}
+
+}  // namespace volary::cage

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cage/shim/channel.hpp"
+#include "cage/shim/protocol.hpp"
+#include "cage/spawner.hpp"
+
+#include <list>
+#include <map>
+
+#include <boost/asio/posix/stream_descriptor.hpp>
+
+namespace volary::cage {
+
+struct SocketSpec;
+
+/// Something that happens once and that several coroutines of one thread wait for.
+class Completion {
+public:
+    explicit Completion(asio::any_io_executor executor) : executor_(std::move(executor)) {}
+
+    void complete() {
+        done_ = true;
+        for (auto* timer : waiting_) timer->cancel();
+    }
+    bool done() const noexcept { return done_; }
+    /// True when it happened within `limit`; throws operation_aborted when the waiter is cancelled.
+    asio::awaitable<bool> wait_for(std::chrono::milliseconds limit);
+
+private:
+    asio::any_io_executor executor_;
+    std::list<asio::steady_timer*> waiting_;
+    bool done_ = false;
+};
+
+/// One running cage: a shim, and behind it bwrap, init and the runner (or, for a disabled policy,
+/// the bare command). Made by Spawner; lives on its thread. The spawner's tasks hold it until the
+/// last process is gone, so dropping the pointer neither ends nor leaks it.
+class Cage : public std::enable_shared_from_this<Cage> {
+public:
+    const CageId& id() const noexcept { return id_; }
+    const CageReport& report() const noexcept { return report_; }
+
+    /// Our ends of the runner's pipes, non-blocking; empty when taken or inherited.
+    UniqueFd take_stdin() { return std::move(stdin_); }
+    UniqueFd take_stdout() { return std::move(stdout_); }
+    UniqueFd take_stderr() { return std::move(stderr_); }
+    UniqueFd take_signals() { return std::move(signals_); }
+
+    /// Waits until no process of the cage is left. Several may wait.
+    asio::awaitable<CageExit> wait();
+
+    /// SIGTERM to the runner, `grace`, then SIGKILL to the first process of the pid namespace,
+    /// with which the kernel ends all others. Returns when none is left.
+    asio::awaitable<void> stop(std::chrono::milliseconds grace);
+
+    /// To the runner alone; false when it is gone.
+    bool signal(int number);
+
+    /// Stops every process of the cage (cgroup.freeze, else SIGSTOP), and lets them go on.
+    void freeze();
+    void thaw();
+    bool frozen() const noexcept { return frozen_; }
+
+    /// Host pids of the processes in the cage that are not zombies.
+    std::vector<pid_t> processes() const;
+    bool running() const noexcept { return !ended_.done(); }
+
+    /// Binds one more socket in the cage's network namespace; throws Error naming it.
+    asio::awaitable<UniqueFd> bind(SocketSpec spec);
+
+private:
+    friend class Spawner;
+    struct PendingBind;
+
+    Cage(asio::any_io_executor executor, SpawnRequest request, SpawnerHooks hooks);
+
+    static asio::awaitable<void> serve(std::shared_ptr<Cage> self);
+    static asio::awaitable<void> serve_bare(std::shared_ptr<Cage> self);
+    static asio::awaitable<void> watch_wall(std::shared_ptr<Cage> self);
+    static asio::awaitable<void> watch_use(std::shared_ptr<Cage> self);
+    void on_packet(Packet packet);
+    void on_bound(const wire::Bound& bound, Packet packet);
+    void finish();
+    void end_by_limit(std::string limit, std::string reason, std::string detail);
+    void kill_now();
+    void signal_all(int number);
+    void close_control();
+
+    asio::any_io_executor executor_;
+    CageId id_;
+    CageLimits limits_;
+    SpawnerHooks hooks_;
+    CageReport report_;
+    UniqueFd stdin_, stdout_, stderr_, signals_;
+    asio::posix::stream_descriptor control_;
+    Child shim_;  ///< or the bare command
+    bool bare_ = false;
+    bool frozen_ = false;
+    pid_t init_pid_ = -1;
+    pid_t runner_pid_ = -1;
+    ino_t pid_namespace_ = 0;
+    std::optional<CageCgroup> cgroup_;
+    std::vector<UniqueFd> sockets_;
+    bool sockets_complete_ = false;
+    std::optional<wire::Failed> failed_;
+    CageExit exit_;
+    std::uint32_t next_bind_ = 0;
+    std::map<std::uint32_t, PendingBind*> binds_;
+    std::function<void()> on_sockets_;
+    Completion started_;  ///< the runner runs, or the launch failed
+    Completion ended_;
+};
+
+}  // namespace volary::cage

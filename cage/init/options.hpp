@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace volary::cage {
+
+/// The command line of volary-init; the compiler of the cage writes it, parse_init_options reads
+/// it.
+struct InitOptions {
+    int sync = -1;     ///< --sync FD: socket to the shim
+    int signals = -1;  ///< --signals FD: becomes descriptor 3 of the runner
+    /// Limits of each process, 0: not set. `data` is RLIMIT_DATA in bytes: the fallback for memory
+    /// where no cgroup holds it. Not RLIMIT_AS: runtimes reserve far more address space than they
+    /// touch, and RLIMIT_DATA counts private writable pages only.
+    std::uint64_t files = 0, processes = 0, data = 0;
+    /// --landlock auto|off. With `auto` everything is read-only but /dev and `writable`.
+    bool landlock = true;
+    std::vector<std::string> writable;  ///< --writable PATH
+    std::vector<std::string> sealed;    ///< --sealed PATH: must be a mount of its own, read-only
+    std::vector<std::string> mounted;   ///< --mounted PATH: must be a mount of its own
+    std::vector<char*> command;         ///< after `--`; ends with a null pointer
+};
+
+/// False with `problem` naming the word that is not understood.
+bool parse_init_options(int argc, char** argv, InitOptions& out, std::string& problem);
+
+}  // namespace volary::cage

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+namespace volary::cage::sync {
+
+/// What volary-init says to the shim over their SOCK_SEQPACKET pair. The kernel tells the shim the
+/// sender's pid (SO_PASSCRED), translated into the shim's pid namespace.
+constexpr char kReady = 'R';   ///< everything is applied; waits for kGo before it executes
+constexpr char kFailed = 'F';  ///< then "ERRNO\0STEP\0SUBJECT"; init exits with kExitFailed
+constexpr char kGo = 'G';      ///< shim -> init
+
+constexpr int kMaxMessage = 4096;  ///< a path in a message is cut off beyond it
+/// Exit status of init when it could not execute the runner.
+constexpr int kExitFailed = 127;
+
+}  // namespace volary::cage::sync

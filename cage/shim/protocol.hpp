@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+/// What the daemon and a volary-shim say to each other (docs/cage.md, "The shim's protocol").
+///
+/// A SOCK_SEQPACKET pair carries one frame a packet: u8 version, u8 type, then the fields in
+/// order. Integers are little endian; a string or list is a u32 count followed by its content.
+/// Descriptors travel beside the frame (SCM_RIGHTS) and are named by their index in it.
+namespace volary::cage::wire {
+
+constexpr std::uint8_t kVersion = 1;
+/// Below the kernel's default send buffer of a socket (208 KiB), so that a frame is never refused
+/// with EMSGSIZE.
+constexpr std::size_t kMaxFrame = std::size_t{160} * 1024;
+/// SCM_RIGHTS carries 253 at most (SCM_MAX_FD in the kernel).
+constexpr std::size_t kMaxFds = 240;
+/// No launch has more arguments; bwrap itself stops at 9000.
+constexpr std::size_t kMaxList = 8192;
+
+enum class Type : std::uint8_t {
+    // daemon -> shim
+    launch = 1,
+    bind = 2,    ///< bind one more socket in the cage's network namespace
+    signal = 3,  ///< send a signal to the runner
+    kill = 4,    ///< end every process of the cage now
+    // shim -> daemon
+    sockets = 64,  ///< the plan's sockets in order, then the packet socket; several frames
+    started = 65,  ///< the runner has been executed
+    exited = 66,   ///< no process of the cage is left; the shim ends after this
+    failed = 67,   ///< the launch failed at a step; `exited` follows
+    bound = 68     ///< answer to `bind`
+};
+
+/// One word of bwrap's command line. The numbers of descriptors are known to the shim alone.
+struct Argument {
+    enum class Kind : std::uint8_t {
+        text = 0,
+        fd = 1,       ///< number of the passed descriptor `index`
+        fd_path = 2,  ///< "/proc/self/fd/" + that number
+        data = 3,     ///< number of a memfd that holds data[index]
+        sync = 4      ///< number of the socket on which volary-init reports to the shim
+    };
+    Kind kind = Kind::text;
+    std::string text;
+    std::uint16_t index = 0;
+    bool operator==(const Argument&) const = default;
+};
+
+/// A socket to bind inside the namespace.
+struct BindSpec {
+    enum class Kind : std::uint8_t { udp = 0, tcp = 1 };
+    Kind kind = Kind::tcp;
+    std::string address;  ///< IPv4 or IPv6 literal
+    std::uint16_t port = 0;
+    bool operator==(const BindSpec&) const = default;
+};
+
+struct Launch {
+    std::string bwrap;              ///< path of the program
+    std::vector<Argument> options;  ///< given to bwrap through --args, unseen by `ps`
+    std::vector<Argument> command;  ///< volary-init, its options, `--`, the runner
+    std::vector<std::string> data;  ///< contents of small files and the seccomp filter
+    std::vector<BindSpec> sockets;
+    bool keep_session = false;           ///< a terminal is passed through
+    std::uint16_t stdio[3] = {0, 0, 0};  ///< indexes of the passed descriptors
+    std::vector<std::uint16_t> joins;  ///< cgroup.procs files that the cage's first process enters
+    bool operator==(const Launch&) const = default;
+};
+
+struct Bind {
+    std::uint32_t request = 0;
+    BindSpec socket;
+    bool operator==(const Bind&) const = default;
+};
+
+struct Signal {
+    std::int32_t number = 0;
+    bool operator==(const Signal&) const = default;
+};
+
+struct Sockets {
+    std::uint32_t remaining = 0;  ///< descriptors that come with later frames
+    bool operator==(const Sockets&) const = default;
+};
+
+struct Started {
+    std::int32_t runner = 0;  ///< host pid
+    std::int32_t init = 0;    ///< host pid of the first process of the pid namespace
+    std::uint32_t net_setup_us = 0;
+    bool operator==(const Started&) const = default;
+};
+
+struct Exited {
+    std::int32_t code = 0;
+    std::int32_t signal = 0;
+    std::uint64_t user_us = 0;
+    std::uint64_t system_us = 0;
+    std::uint64_t max_rss_kb = 0;  ///< of the largest process
+    bool operator==(const Exited&) const = default;
+};
+
+/// `step` is what was tried, `subject` on what, `error` the errno (0: the subject says it all).
+struct Failed {
+    std::string step;
+    std::string subject;
+    std::int32_t error = 0;
+    bool operator==(const Failed&) const = default;
+};
+
+struct Bound {
+    std::uint32_t request = 0;
+    std::int32_t error = 0;  ///< 0: the descriptor comes with this frame
+    bool operator==(const Bound&) const = default;
+};
+
+std::string encode(const Launch& message);
+std::string encode(const Bind& message);
+std::string encode(const Signal& message);
+std::string encode_kill();
+std::string encode(const Sockets& message);
+std::string encode(const Started& message);
+std::string encode(const Exited& message);
+std::string encode(const Failed& message);
+std::string encode(const Bound& message);
+
+/// The type of a frame; nothing for a frame of another version or too short to be one.
+std::optional<Type> type_of(std::string_view frame) noexcept;
+
+/// Each answers nothing when the frame is of another type, cut off, too long or has a tail.
+std::optional<Launch> decode_launch(std::string_view frame);
+std::optional<Bind> decode_bind(std::string_view frame);
+std::optional<Signal> decode_signal(std::string_view frame);
+std::optional<Sockets> decode_sockets(std::string_view frame);
+std::optional<Started> decode_started(std::string_view frame);
+std::optional<Exited> decode_exited(std::string_view frame);
+std::optional<Failed> decode_failed(std::string_view frame);
+std::optional<Bound> decode_bound(std::string_view frame);
+
+}  // namespace volary::cage::wire

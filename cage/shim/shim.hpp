@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/unique_fd.hpp"
+#include "cage/shim/channel.hpp"
+#include "cage/shim/launch.hpp"
+#include "cage/shim/step.hpp"
+
+#include <sys/types.h>
+#include <vector>
+
+namespace volary::cage {
+
+/// The life of one volary-shim: one launch request, one cage, until no process of it is left.
+/// The end of the control socket's peer ends the cage.
+class Shim {
+public:
+    explicit Shim(UniqueFd control) : control_(std::move(control)) {}
+
+    /// Returns the exit status of the program: 0 when it could say everything to its peer.
+    int run();
+
+private:
+    StepResult set_up();
+    StepResult launch();
+    StepResult hand_over_sockets(const std::vector<wire::BindSpec>& specs);
+    void loop();
+    void on_control();
+    void on_command(const Packet& packet);
+    void on_bind(const wire::Bind& bind);
+    void on_sync();
+    void on_ready(pid_t runner);
+    void on_init_failed(std::string_view message);
+    void reap();
+    void kill_all();
+    void fail(const StepError& error);
+
+    UniqueFd control_;
+    UniqueFd children_;  ///< signalfd for SIGCHLD
+    Launched launched_;
+    UniqueFd runner_;  ///< pidfds; the runner's is open from `ready` on
+    UniqueFd init_;
+    wire::Started started_;
+    wire::Exited exited_;
+    bool killing_ = false;
+    bool failed_ = false;
+    bool gone_ = false;  ///< no child is left
+};
+
+}  // namespace volary::cage

@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cage/spawner.hpp"
+
+#include "base/error.hpp"
+#include "cage/cage.hpp"
+#include "cage/compiler.hpp"
+#include "cage/gatekeeper/gatekeeper.hpp"
+#include "cage/mounts.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+
+namespace volary::cage {
+namespace {
+
+/// From the shim's start to the runner's first instruction; tens of times what a slow host takes.
+constexpr std::chrono::seconds kStartWait{20};
+/// Of bwrap's own words, when it fails; they come over the runner's standard error.
+constexpr std::size_t kMaxComplaint = 1000;
+
+struct Pipe {
+    UniqueFd ours, theirs;
+};
+
+enum class Direction { to_cage, from_cage };
+
+Pipe make_pipe(Direction direction) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) < 0) throw_errno("make a pipe for the cage");
+    UniqueFd reader(ends[0]);
+    UniqueFd writer(ends[1]);
+    auto& ours = direction == Direction::to_cage ? writer : reader;
+    if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) < 0) throw_errno("set a pipe non-blocking");
+    if (direction == Direction::to_cage) return {std::move(writer), std::move(reader)};
+    return {std::move(reader), std::move(writer)};
+}
+
+bool is_executable(const std::string& path) { return ::access(path.c_str(), X_OK) == 0; }
+
+void require_program(const std::string& path, const char* what) {
+    if (path.empty() || !is_executable(path))
+        throw Error(
+            Errc::unavailable, fmt::format("{} is not installed (looked for \"{}\")", what, path)
+        );
+}
+
+/// bwrap's --bind-fd came with 0.10 and with Debian's security update of 0.8; with it bwrap
+/// compares what it bound with what we opened, without it there is a moment for a swap.
+bool knows_bind_fd(const std::string& bwrap) {
+    Pipe pipe = make_pipe(Direction::from_cage);
+    ::fcntl(pipe.ours.get(), F_SETFL, 0);
+    ChildSpec spec;
+    spec.argv = {bwrap, "--help"};
+    spec.fds = {{pipe.theirs.get(), 1}};
+    Child child = Child::spawn(spec);
+    pipe.theirs.reset();
+    std::string help;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = ::read(pipe.ours.get(), part.data(), part.size())) > 0;)
+        help.append(part.data(), static_cast<std::size_t>(got));
+    return help.find("--ro-bind-fd") != std::string::npos;
+}
+
+/// What bwrap said on the runner's standard error before it gave up.
+std::string complaint(const UniqueFd& stream) {
+    if (!stream) return {};
+    std::string text(kMaxComplaint, '\0');
+    const auto got = ::read(stream.get(), text.data(), text.size());
+    text.resize(got > 0 ? static_cast<std::size_t>(got) : 0);
+    while (text.ends_with('\n')) text.pop_back();
+    return text;
+}
+
+Error launch_error(const wire::Failed& failed, const std::string& said) {
+    auto text = failed.step;
+    if (!failed.subject.empty()) text += fmt::format(" \"{}\"", failed.subject);
+    if (failed.error != 0) text += fmt::format(": {}", ::strerror(failed.error));
+    if (!said.empty()) text += fmt::format(" ({})", said);
+    if (failed.step == "execute" && failed.error == ENOENT) return {Errc::not_found, text};
+    if (failed.step == "execute" && failed.error == EACCES) return {Errc::denied, text};
+    if (failed.step == "unshare" && (failed.error == EPERM || failed.error == ENOSPC))
+        return {
+            Errc::unavailable, text + ": this host does not let ordinary users make user namespaces"
+        };
+    return {Errc::io, text};
+}
+
+std::vector<std::string> layers_of(const CageSpec& spec) {
+    std::vector<std::string> out{
+        "namespaces: user, pid, ipc, uts, cgroup, net, mount (bwrap); no nested user namespaces",
+        "root: empty, allowlisted binds opened beforehand",
+        "seccomp: " +
+            std::string(spec.policy.seccomp == SeccompProfile::relaxed ? "relaxed" : "default"),
+        "no capabilities, no new privileges, no inherited descriptors or environment",
+        spec.policy.net.empty() ? "network: none" : "network: allowlist by the gatekeeper",
+    };
+    return out;
+}
+
+/// Path on the host of a path in the cage, for a command that runs bare.
+std::string to_host(const SpawnRequest& request, const std::string& path) {
+    for (const auto& bind : request.extra_binds)
+        if (is_beneath(path, bind.target)) return bind.source + path.substr(bind.target.size());
+    if (!request.policy.workspace.empty() && is_beneath(path, kWorkspace))
+        return request.policy.workspace + path.substr(std::strlen(kWorkspace));
+    return path;
+}
+
+std::string search_path(const std::string& name, const std::string& folder) {
+    if (name.starts_with('/')) return name;
+    if (name.find('/') != std::string::npos) return folder + "/" + name;
+    for (const char* place : {"/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"}) {
+        auto path = std::string(place) + "/" + name;
+        if (is_executable(path)) return path;
+    }
+    throw Error(Errc::not_found, fmt::format("execute \"{}\": no such program", name));
+}
+
+/// Plain function, so that the lambda which calls it holds no coroutine state (rule C4).
+asio::awaitable<UniqueFd> bind_later(std::weak_ptr<Cage> weak, SocketSpec spec) {
+    auto cage = weak.lock();
+    if (!cage) throw Error(Errc::unavailable, "the cage has ended");
+    co_return co_await cage->bind(std::move(spec));
+}
+
+}  // namespace
+
+SpawnerPaths find_programs() {
+    SpawnerPaths out;
+    std::array<char, 4096> self{};
+    const auto size = ::readlink("/proc/self/exe", self.data(), self.size());
+    if (size <= 0) throw_errno("readlink", "/proc/self/exe");
+    const std::string program(self.data(), static_cast<std::size_t>(size));
+    const auto folder = program.substr(0, program.rfind('/'));
+    out.shim = folder + "/volary-shim";
+    out.init = folder + "/volary-init";
+    const char* path = std::getenv("PATH");
+    std::string list = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+    while (!list.empty()) {
+        const auto end = std::min(list.find(':'), list.size());
+        auto candidate = list.substr(0, end) + "/bwrap";
+        list.erase(0, std::min(end + 1, list.size()));
+        if (!candidate.starts_with('/') || !is_executable(candidate)) continue;
+        out.bwrap = std::move(candidate);
+        break;
+    }
+    return out;
+}
+
+Spawner::Spawner(
+    asio::any_io_executor executor, SpawnerPaths paths, Gatekeeper& gatekeeper, SpawnerHooks hooks
+)
+    : executor_(std::move(executor)),
+      paths_(std::move(paths)),
+      gatekeeper_(gatekeeper),
+      hooks_(std::move(hooks)),
+      cgroups_(find_cgroups()),
+      tasks_(executor_, log_task_errors()) {}
+
+Spawner::~Spawner() = default;
+
+asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn(SpawnRequest request) {
+    if (::geteuid() == 0 || ::getuid() == 0)
+        throw Error(
+            Errc::denied,
+            "a cage is never started by root: run volary as an ordinary user (its own is "
+            "\"volary\")"
+        );
+    if (request.policy.disabled) co_return spawn_bare(request);
+    co_return co_await spawn_caged(std::move(request));
+}
+
+/// Everything that one launch consists of, from pure compilation to open descriptors.
+struct Prepared {
+    CageSpec spec;
+    CompiledCage compiled;
+    std::vector<UniqueFd> owned;
+    std::vector<int> fds;
+    wire::Launch launch;
+};
+
+namespace {
+
+void add_fd(Prepared& prepared, UniqueFd fd) {
+    prepared.fds.push_back(fd.get());
+    prepared.owned.push_back(std::move(fd));
+}
+
+void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
+    auto& launch = prepared.launch;
+    auto& compiled = prepared.compiled;
+    launch.bwrap = paths.bwrap;
+    launch.options = std::move(compiled.options);
+    launch.command = std::move(compiled.command);
+    launch.data = std::move(compiled.data);
+    launch.keep_session = prepared.spec.keep_session;
+    launch.stdio[0] = 0;
+    launch.stdio[1] = 1;
+    launch.stdio[2] = 2;
+    for (const auto& socket : compiled.net.sockets) {
+        const bool udp = socket.kind == SocketSpec::Kind::dns_udp;
+        const auto kind = udp ? wire::BindSpec::Kind::udp : wire::BindSpec::Kind::tcp;
+        launch.sockets.push_back({kind, socket.address, socket.port});
+    }
+    if (prepared.fds.size() + 8 > wire::kMaxFds)
+        throw Error(
+            Errc::too_large, fmt::format("more than {} binds in one cage", wire::kMaxFds - 16)
+        );
+}
+
+CageSpec to_spec(const SpawnRequest& request, const std::string& init, bool by_fd, bool rlimits) {
+    CageSpec spec;
+    spec.policy = request.policy;
+    spec.argv = request.argv;
+    spec.working_directory = request.working_directory;
+    spec.extra_binds = request.extra_binds;
+    spec.internal_names = request.internal_names;
+    spec.signals = request.signal_pipe;
+    spec.keep_session = request.inherit && request.inherit->terminal;
+    spec.init = init;
+    spec.bind_by_fd = by_fd;
+    spec.memory_by_rlimit = rlimits;
+    return spec;
+}
+
+}  // namespace
+
+asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request) {
+    require_program(paths_.bwrap, "bwrap (package bubblewrap)");
+    require_program(paths_.shim, "volary-shim");
+    require_program(paths_.init, "volary-init");
+    if (!bind_by_fd_) bind_by_fd_ = knows_bind_fd(paths_.bwrap);
+    auto cage = std::shared_ptr<Cage>(new Cage(executor_, request, hooks_));
+    Prepared prepared;
+    prepare(request, *cage, prepared);
+    start_shim(request, *cage, prepared);
+    attach_when_bound(cage, request.policy.net, prepared.compiled.net);
+    remember(cage);
+    tasks_.spawn("cage " + cage->id_.str(), Cage::serve(cage));
+    const bool answered = co_await cage->started_.wait_for(kStartWait);
+    if (answered && cage->runner_pid_ > 0) {
+        watch(cage);
+        co_return cage;
+    }
+    const auto said = complaint(cage->stderr_);
+    co_await cage->stop(std::chrono::milliseconds{0});
+    co_await gatekeeper_.detach(cage->id_);
+    if (!answered) throw Error(Errc::timeout, "start the cage: the shim does not answer");
+    throw launch_error(
+        cage->failed_.value_or(wire::Failed{"start the cage", "the shim ended", 0}), said
+    );
+}
+
+void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared) {
+    const bool rlimits = cgroups_.backend == LimitsBackend::rlimits;
+    prepared.spec = to_spec(request, paths_.init, *bind_by_fd_, rlimits);
+    prepared.compiled = compile(prepared.spec, RealHost());
+    cage.limits_ = prepared.compiled.limits;
+    cage.report_.layers = layers_of(prepared.spec);
+    cage.report_.limits_backend = to_string(cgroups_.backend);
+    if (request.inherit) {
+        prepared.fds = {request.inherit->in, request.inherit->out, request.inherit->err};
+    } else {
+        auto in = make_pipe(Direction::to_cage);
+        auto out = make_pipe(Direction::from_cage);
+        auto err = make_pipe(Direction::from_cage);
+        cage.stdin_ = std::move(in.ours);
+        cage.stdout_ = std::move(out.ours);
+        cage.stderr_ = std::move(err.ours);
+        add_fd(prepared, std::move(in.theirs));
+        add_fd(prepared, std::move(out.theirs));
+        add_fd(prepared, std::move(err.theirs));
+    }
+    if (request.signal_pipe) {
+        auto signals = make_pipe(Direction::from_cage);
+        cage.signals_ = std::move(signals.ours);
+        add_fd(prepared, std::move(signals.theirs));
+    }
+    for (auto& source : open_sources(prepared.compiled.sources))
+        add_fd(prepared, std::move(source));
+    fill_launch(prepared, paths_);
+    if (rlimits) return;
+    cage.cgroup_ = CageCgroup::create(cgroups_, cage.id_, cage.limits_);
+    for (auto& procs : cage.cgroup_->open_procs()) {
+        prepared.launch.joins.push_back(static_cast<std::uint16_t>(prepared.fds.size()));
+        add_fd(prepared, std::move(procs));
+    }
+}
+
+void Spawner::start_shim(const SpawnRequest& request, Cage& cage, const Prepared& prepared) {
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        throw_errno("socketpair");
+    UniqueFd ours(pair[0]);
+    const UniqueFd theirs(pair[1]);
+    if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) < 0) throw_errno("set O_NONBLOCK");
+    ChildSpec spec;
+    spec.argv = {paths_.shim};
+    spec.fds = {{theirs.get(), 3}};
+    if (request.inherit && request.inherit->terminal) spec.session = ChildSession::inherited;
+    cage.shim_ = Child::spawn(spec);
+    cage.report_.shim_pid = cage.shim_.pid();
+    if (!send_packet(ours.get(), wire::encode(prepared.launch), prepared.fds))
+        throw_errno("send the launch request to", "volary-shim");
+    cage.control_.assign(ours.release());
+}
+
+void Spawner::attach_when_bound(
+    const std::shared_ptr<Cage>& cage, std::vector<NetRule> rules, NetPlan plan
+) {
+    // Weak: the cage must not own itself through its own callback.
+    const std::weak_ptr<Cage> weak = cage;
+    auto& gatekeeper = gatekeeper_;
+    cage->on_sockets_ = [weak, &gatekeeper, rules = std::move(rules), plan = std::move(plan)] {
+        const auto self = weak.lock();
+        if (!self || self->sockets_.empty()) return;
+        auto packet = std::move(self->sockets_.back());
+        self->sockets_.pop_back();
+        auto later = [weak](SocketSpec spec) { return bind_later(weak, std::move(spec)); };
+        gatekeeper.attach(
+            self->id_, rules, plan, std::move(self->sockets_), std::move(packet), std::move(later)
+        );
+        self->sockets_.clear();
+    };
+}
+
+void Spawner::watch(const std::shared_ptr<Cage>& cage) {
+    const auto name = "limits of cage " + cage->id_.str();
+    if (cage->limits_.wall) tasks_.spawn(name, Cage::watch_wall(cage));
+    if (!cage->bare_ && !cage->cgroup_) tasks_.spawn(name, Cage::watch_use(cage));
+    if (!cage->bare_) tasks_.spawn(name, detach_at_end(cage));
+}
+
+asio::awaitable<void> Spawner::detach_at_end(std::shared_ptr<Cage> cage) {
+    co_await cage->wait();
+    co_await gatekeeper_.detach(cage->id_);
+}
+
+std::shared_ptr<Cage> Spawner::spawn_bare(const SpawnRequest& request) {
+    auto cage = std::shared_ptr<Cage>(new Cage(executor_, request, hooks_));
+    cage->bare_ = true;
+    cage->limits_ = request.policy.limits;
+    cage->report_.layers = {"none"};
+    cage->report_.limits_backend = to_string(LimitsBackend::none);
+    ChildSpec spec;
+    const auto& folder = request.working_directory;
+    const auto usual =
+        request.policy.workspace.empty() ? std::string("/") : std::string(kWorkspace);
+    spec.working_directory = to_host(request, folder.empty() ? usual : folder);
+    spec.argv = request.argv;
+    if (spec.argv.empty()) throw Error(Errc::invalid, "the command is empty");
+    spec.argv[0] = search_path(to_host(request, spec.argv[0]), spec.working_directory);
+    spec.env = make_environment(request.policy);
+    std::vector<UniqueFd> theirs;
+    const auto give = [&](UniqueFd& ours, int number, Direction direction) {
+        auto pipe = make_pipe(direction);
+        ours = std::move(pipe.ours);
+        spec.fds.emplace_back(pipe.theirs.get(), number);
+        theirs.push_back(std::move(pipe.theirs));
+    };
+    if (request.inherit) {
+        spec.fds = {{request.inherit->in, 0}, {request.inherit->out, 1}, {request.inherit->err, 2}};
+    } else {
+        give(cage->stdin_, 0, Direction::to_cage);
+        give(cage->stdout_, 1, Direction::from_cage);
+        give(cage->stderr_, 2, Direction::from_cage);
+    }
+    if (request.signal_pipe) give(cage->signals_, 3, Direction::from_cage);
+    cage->shim_ = Child::spawn(spec);
+    cage->runner_pid_ = cage->report_.runner_pid = cage->shim_.pid();
+    remember(cage);
+    tasks_.spawn("command " + cage->id_.str(), Cage::serve_bare(cage));
+    watch(cage);
+    return cage;
+}
+
+void Spawner::remember(const std::shared_ptr<Cage>& cage) {
+    std::erase_if(cages_, [](const auto& one) { return one.expired(); });
+    cages_.push_back(cage);
+}
+
+asio::awaitable<void> Spawner::close() {
+    std::vector<std::shared_ptr<Cage>> live;
+    for (const auto& weak : cages_)
+        if (auto cage = weak.lock()) live.push_back(std::move(cage));
+    for (const auto& cage : live) cage->kill_now();
+    for (const auto& cage : live) co_await cage->wait();
+    co_await tasks_.close();
+}
+
+}  // namespace volary::cage

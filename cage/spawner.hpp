@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/child.hpp"
+#include "base/ids.hpp"
+#include "base/policy.hpp"
+#include "base/task_scope.hpp"
+#include "cage/limits.hpp"
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace volary::cage {
+
+class Gatekeeper;
+class Cage;
+struct NetPlan;
+struct Prepared;
+
+/// Descriptors that the runner gets as they are (`volary cage run`); borrowed until spawn() ends.
+struct StdioFds {
+    int in = 0, out = 1, err = 2;
+    /// `in` is a terminal: the runner stays in its session, so that Ctrl-C and job control work.
+    bool terminal = false;
+};
+
+struct SpawnRequest {
+    CageId id;
+    CagePolicy policy;
+    std::vector<std::string> argv;
+    std::string working_directory;    ///< in the cage; empty: /workspace, or the home
+    std::vector<FsRule> extra_binds;  ///< trusted, by the daemon
+    std::vector<std::string> internal_names;
+    bool signal_pipe = false;  ///< descriptor 3 of the runner is Cage::take_signals()
+    std::optional<StdioFds> inherit;
+};
+
+/// What holds a cage, in words for the cage card.
+struct CageReport {
+    std::vector<std::string> layers;  ///< "none" alone when the policy is `disabled`
+    std::string limits_backend;       ///< "cgroup v2", "cgroup v1", "rlimits + supervision", "none"
+    pid_t shim_pid = -1;
+    pid_t runner_pid = -1;  ///< host pid
+    std::chrono::microseconds net_setup{0};
+};
+
+/// How a cage ended. `reason`: "exited" by itself, "stopped", "wall" or "oom" by a limit.
+struct CageExit {
+    ExitStatus status;
+    std::string reason;
+    std::chrono::microseconds cpu_time{0};
+    std::uint64_t max_rss_kb = 0;  ///< of its largest process
+};
+
+/// The programs of the chain, as absolute paths.
+struct SpawnerPaths {
+    std::string bwrap, shim, init;
+};
+
+/// bwrap from PATH, shim and init beside this program.
+SpawnerPaths find_programs();
+
+struct SpawnerHooks {
+    /// A limit acted: "wall", "memory", "pids"; `detail` in words.
+    std::function<void(CageId, std::string limit, std::string detail)> on_limit;
+};
+
+/// Starts cages. Lives on the control thread; `co_await close()` before destruction.
+class Spawner {
+public:
+    Spawner(
+        asio::any_io_executor executor, SpawnerPaths paths, Gatekeeper& gatekeeper,
+        SpawnerHooks hooks
+    );
+    ~Spawner();
+    Spawner(const Spawner&) = delete;
+    Spawner& operator=(const Spawner&) = delete;
+
+    /// Returns when the runner has been executed. Throws Error: invalid or not_found for the policy
+    /// (naming the rule), denied for uid 0 or an escape, unavailable for a missing program or a
+    /// host without user namespaces, io for a step that failed (naming it).
+    asio::awaitable<std::shared_ptr<Cage>> spawn(SpawnRequest request);
+
+    /// Ends every cage at once and returns when none is left.
+    asio::awaitable<void> close();
+
+private:
+    asio::awaitable<std::shared_ptr<Cage>> spawn_caged(SpawnRequest request);
+    std::shared_ptr<Cage> spawn_bare(const SpawnRequest& request);
+    void prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared);
+    void start_shim(const SpawnRequest& request, Cage& cage, const Prepared& prepared);
+    void attach_when_bound(
+        const std::shared_ptr<Cage>& cage, std::vector<NetRule> rules, NetPlan plan
+    );
+    void watch(const std::shared_ptr<Cage>& cage);
+    asio::awaitable<void> detach_at_end(std::shared_ptr<Cage> cage);
+    void remember(const std::shared_ptr<Cage>& cage);
+
+    asio::any_io_executor executor_;
+    SpawnerPaths paths_;
+    Gatekeeper& gatekeeper_;
+    SpawnerHooks hooks_;
+    CgroupPlace cgroups_;
+    std::optional<bool> bind_by_fd_;
+    std::vector<std::weak_ptr<Cage>> cages_;
+    TaskScope tasks_;
+};
+
+}  // namespace volary::cage
