@@ -168,7 +168,7 @@ private:
         asio::const_buffer buffer = next_frame();
         auto on_written = [self = shared_from_this()](ErrorCode error, std::size_t) {
             self->in_flight_.reset();
-            if (error) return self->fail(error);
+            if (error) return self->stop_writing();
             self->pump();
         };
         ws_.async_write(buffer, std::move(on_written));
@@ -200,6 +200,14 @@ private:
             self->drop();
         };
         ws_.async_close(reason, std::move(on_closed));
+    }
+
+    /// The read side tells why: what the peer said before it closed may still be there.
+    void stop_writing() {
+        open_ = false;
+        outbox_.clear();
+        queued_ = 0;
+        if (closing_) abort();
     }
 
     void fail(ErrorCode error) {
