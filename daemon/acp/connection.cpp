@@ -84,6 +84,7 @@ public:
     asio::awaitable<void> run();
     asio::awaitable<void> flush(std::chrono::milliseconds deadline);
     asio::awaitable<void> close();
+    void enqueue(std::string_view line);
 
     std::map<std::string, RequestHandler, std::less<>> request_handlers_;
     std::map<std::string, NotificationHandler, std::less<>> notification_handlers_;
@@ -109,7 +110,6 @@ private:
     asio::awaitable<void> wait_for_room();
     void start_request(Message& message);
     void finish_call(const Message& message);
-    void enqueue(std::string_view line);
     void peer_gone(const std::exception_ptr& why);
     void cancel_call(std::int64_t id);
 
@@ -380,6 +380,10 @@ asio::awaitable<Json> Connection::call(
 
 asio::awaitable<void> Connection::notify(std::string method, Json params) {
     return impl_->notify(std::move(method), std::move(params));
+}
+
+void Connection::post(const std::string& method, const Json& params) {
+    impl_->enqueue(notification_line(method, params));
 }
 
 asio::awaitable<void> Connection::run() { return impl_->run(); }

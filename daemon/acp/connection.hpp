@@ -91,6 +91,10 @@ public:
     /// peer is gone.
     asio::awaitable<void> notify(std::string method, Json params);
 
+    /// Queues a notification without waiting, beyond the outbox limit too: for senders that cannot
+    /// wait and whose amount is bounded elsewhere. Dropped when the peer is gone.
+    void post(const std::string& method, const Json& params);
+
     /// Reads and dispatches until the peer closes its end (returns), the line limit is passed
     /// (throws Error{too_large}) or close(). Await it once.
     asio::awaitable<void> run();
