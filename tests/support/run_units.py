@@ -65,6 +65,8 @@ def run(test, args, source):
         folder = args.stage
     base["UBSAN_OPTIONS"] = "print_stacktrace=1:halt_on_error=1"
     started = time.monotonic()
+    if not os.path.exists(command[0]) and "/" in command[0]:
+        return test["name"], 0, 1, b"not built", 0.0
     limit = test["timeout"] * TIMEOUT_FACTOR
     child = subprocess.Popen(command, env={**base, **env}, cwd=folder, stdin=subprocess.DEVNULL,
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
