@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cage/run.hpp"
+
+#include "base/clock.hpp"
+#include "cage/cage.hpp"
+#include "cage/gatekeeper/gatekeeper.hpp"
+#include "cage/spawner.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <unistd.h>
+
+#include <boost/asio/signal_set.hpp>
+#include <fmt/format.h>
+
+namespace volary::cage {
+namespace {
+
+void tell(const std::string& text) {
+    const auto line = "volary: " + text + "\n";
+    (void)::write(STDERR_FILENO, line.data(), line.size());
+}
+
+/// Forwards signals until the set is cancelled. With a terminal, Ctrl-C and Ctrl-\ reach the
+/// command by themselves: it is in the terminal's foreground group.
+asio::awaitable<void> forward_signals(asio::signal_set* signals, Cage* cage, bool terminal) {
+    while (true) {
+        const auto [error, number] = co_await signals->async_wait(as_result);
+        if (error) co_return;
+        if (terminal && (number == SIGINT || number == SIGQUIT)) continue;
+        (void)cage->signal(number);
+    }
+}
+
+SpawnRequest to_request(RunCommand command, bool terminal) {
+    SpawnRequest out;
+    out.id = CageId::make(SystemClock());
+    out.policy = std::move(command.policy);
+    out.argv = std::move(command.argv);
+    out.working_directory = std::move(command.working_directory);
+    out.inherit = StdioFds{STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO, terminal};
+    const char* term = std::getenv("TERM");
+    if (terminal && term != nullptr) out.policy.env.try_emplace("TERM", term);
+    return out;
+}
+
+GatekeeperHooks denial_hooks(bool quiet) {
+    GatekeeperHooks hooks;
+    if (!quiet) {
+        hooks.denied = [](Denial denial) {
+            auto text = fmt::format("denied ({}): {}", denial.layer, denial.what);
+            if (!denial.rule.empty())
+                text += fmt::format("; net.allow \"{}\" would allow it", denial.rule);
+            tell(text);
+        };
+    }
+    return hooks;
+}
+
+/// The spawner's parts, closed in the right order on every path.
+struct Parts {
+    asio::any_io_executor executor;
+    Gatekeeper gatekeeper;
+    Spawner spawner;
+    TaskScope tasks;
+
+    Parts(const asio::any_io_executor& on, bool quiet)
+        : executor(on),
+          gatekeeper(on, {}, denial_hooks(quiet)),
+          spawner(
+              on, find_programs(), gatekeeper, {[](CageId, std::string limit, std::string detail) {
+                  tell(fmt::format("limit {}: {}", limit, detail));
+              }}
+          ),
+          tasks(on, log_task_errors()) {}
+};
+
+asio::awaitable<int> run_in(Parts* parts, SpawnRequest request, bool terminal) {
+    auto cage = co_await parts->spawner.spawn(std::move(request));
+    asio::signal_set signals(parts->executor, SIGINT, SIGTERM, SIGHUP);
+    signals.add(SIGQUIT);
+    parts->tasks.spawn("forward signals", forward_signals(&signals, cage.get(), terminal));
+    const auto exit = co_await cage->wait();
+    signals.cancel();
+    co_await parts->tasks.close();
+    co_return exit.status.shell_code();
+}
+
+asio::awaitable<void> close_parts(Parts* parts) {
+    co_await parts->tasks.close();
+    co_await parts->spawner.close();
+    co_await parts->gatekeeper.close();
+}
+
+}  // namespace
+
+asio::awaitable<int> run_command(RunCommand command) {
+    const auto executor = co_await asio::this_coro::executor;
+    Parts parts(executor, command.quiet);
+    const bool terminal = ::isatty(STDIN_FILENO) == 1;
+    auto request = to_request(std::move(command), terminal);
+    std::exception_ptr failed;
+    int status = 1;
+    try {
+        status = co_await run_in(&parts, std::move(request), terminal);
+    } catch (...) {
+        failed = std::current_exception();
+    }
+    co_await close_parts(&parts);
+    if (failed) std::rethrow_exception(failed);
+    co_return status;
+}
+
+}  // namespace volary::cage
