@@ -25,7 +25,8 @@ constexpr std::chrono::seconds kKillWait{10};
 /// processes have RLIMIT_DATA each.
 constexpr std::chrono::milliseconds kSample{250};
 /// Rounds of "stop all that runs" before freeze() gives up on a fork bomb.
-constexpr int kFreezeRounds = 20;
+constexpr int kFreezeRounds = 200;
+constexpr std::chrono::milliseconds kFreezePause{5};
 
 wire::BindSpec to_wire(const SocketSpec& spec) {
     const bool udp = spec.kind == SocketSpec::Kind::dns_udp;
@@ -150,7 +151,7 @@ asio::awaitable<void> Cage::stop(std::chrono::milliseconds grace) {
     auto self = shared_from_this();
     if (ended_.done()) co_return;
     if (exit_.reason.empty()) exit_.reason = "stopped";
-    if (frozen_) thaw();
+    let_go();
     bool ended = false;
     if (grace.count() > 0 && signal(SIGTERM)) ended = co_await ended_.wait_for(grace);
     if (ended) co_return;
@@ -194,21 +195,31 @@ void Cage::signal_all(int number) {
         if (pid != init_pid_) (void)::kill(pid, number);
 }
 
-void Cage::freeze() {
-    if (frozen_ || ended_.done()) return;
+asio::awaitable<void> Cage::freeze() {
+    auto self = shared_from_this();
+    if (frozen_ || ended_.done()) co_return;
     frozen_ = true;
-    if (cgroup_ && cgroup_->freeze(true)) return;
-    // A process may fork while the others are being stopped: again until nothing new is there.
-    std::size_t before = 0;
-    for (int round = 0; round < kFreezeRounds; ++round) {
-        const auto now = processes().size();
-        if (round > 0 && now == before) return;
-        before = now;
+    if (cgroup_ && cgroup_->freeze(true)) co_return;
+    // A process may fork while the others are being stopped, and a stop takes effect a moment
+    // after the signal: again until all stand still.
+    for (int round = 0; round < kFreezeRounds && frozen_; ++round) {
         signal_all(SIGSTOP);
+        auto moving = processes();
+        std::erase_if(moving, [&](pid_t pid) { return pid == init_pid_ || is_stopped(pid); });
+        if (moving.empty()) co_return;
+        const bool ended = co_await ended_.wait_for(kFreezePause);
+        if (ended) co_return;
     }
+    if (frozen_)
+        throw Error(Errc::timeout, fmt::format("freeze cage {}: processes still run", id_.str()));
 }
 
-void Cage::thaw() {
+asio::awaitable<void> Cage::thaw() {
+    let_go();
+    co_return;
+}
+
+void Cage::let_go() {
     if (!frozen_) return;
     frozen_ = false;
     if (cgroup_ && cgroup_->freeze(false)) return;

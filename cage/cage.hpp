@@ -57,9 +57,10 @@ public:
     /// To the runner alone; false when it is gone.
     bool signal(int number);
 
-    /// Stops every process of the cage (cgroup.freeze, else SIGSTOP), and lets them go on.
-    void freeze();
-    void thaw();
+    /// Stops every process of the cage (cgroup.freeze, else SIGSTOP) and returns when none runs;
+    /// thaw() lets them go on. Throws Error{timeout} when processes appear faster than they stop.
+    asio::awaitable<void> freeze();
+    asio::awaitable<void> thaw();
     bool frozen() const noexcept { return frozen_; }
 
     /// Host pids of the processes in the cage that are not zombies.
@@ -85,6 +86,7 @@ private:
     void end_by_limit(std::string limit, std::string reason, std::string detail);
     void kill_now();
     void signal_all(int number);
+    void let_go();
     void close_control();
 
     asio::any_io_executor executor_;

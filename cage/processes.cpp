@@ -81,6 +81,11 @@ ino_t pid_namespace(pid_t pid) noexcept {
     return ::stat(path, &info) == 0 ? info.st_ino : 0;
 }
 
+bool is_stopped(pid_t pid) {
+    ProcessState now;
+    return !look(pid, now) || !alive(now.state) || now.state == 'T';
+}
+
 std::vector<pid_t> processes_in(ino_t pid_namespace_inode) {
     std::vector<pid_t> out;
     if (pid_namespace_inode == 0) return out;

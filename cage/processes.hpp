@@ -22,6 +22,9 @@ bool parse_stat(std::string_view text, ProcessState& out) noexcept;
 /// Inode of the pid namespace of `pid`; 0 when it cannot be told.
 ino_t pid_namespace(pid_t pid) noexcept;
 
+/// True when `pid` is stopped by a signal, or gone.
+bool is_stopped(pid_t pid);
+
 /// Host pids of the processes in that pid namespace that are not zombies, by a scan of /proc.
 std::vector<pid_t> processes_in(ino_t pid_namespace);
 

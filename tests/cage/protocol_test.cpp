@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cage/shim/protocol.hpp"
+
+#include "cage/shim/channel.hpp"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+
+#include <catch2/catch.hpp>
+
+using namespace volary;
+using namespace volary::cage;
+
+namespace {
+
+wire::Launch sample() {
+    wire::Launch launch;
+    launch.bwrap = "/usr/bin/bwrap";
+    launch.options = {
+        {wire::Argument::Kind::text, "--ro-bind-fd", 0}, {wire::Argument::Kind::fd, "", 300}
+    };
+    launch.command = {{wire::Argument::Kind::sync, "", 0}};
+    launch.data = {std::string("a\0b", 3), ""};
+    launch.sockets = {{wire::BindSpec::Kind::udp, "127.0.0.53", 53}};
+    launch.keep_session = true;
+    launch.stdio[2] = 7;
+    launch.joins = {8, 9};
+    return launch;
+}
+
+}  // namespace
+
+TEST_CASE("each message comes back as it was sent", "[shim]") {
+    CHECK(wire::decode_launch(wire::encode(sample())) == sample());
+    const wire::Bind bind{7, {wire::BindSpec::Kind::tcp, "fd00::1", 443}};
+    CHECK(wire::decode_bind(wire::encode(bind)) == bind);
+    const wire::Signal signal{-1};
+    CHECK(wire::decode_signal(wire::encode(signal)) == signal);
+    CHECK(wire::type_of(wire::encode_kill()) == wire::Type::kill);
+    const wire::Sockets sockets{3};
+    CHECK(wire::decode_sockets(wire::encode(sockets)) == sockets);
+    const wire::Started started{10, 11, 1200};
+    CHECK(wire::decode_started(wire::encode(started)) == started);
+    const wire::Exited exited{1, 9, std::uint64_t{1} << 40U, 2, 3};
+    CHECK(wire::decode_exited(wire::encode(exited)) == exited);
+    const wire::Failed failed{"bind", "127.0.0.1", 98};
+    CHECK(wire::decode_failed(wire::encode(failed)) == failed);
+    const wire::Bound bound{4, 13};
+    CHECK(wire::decode_bound(wire::encode(bound)) == bound);
+}
+
+TEST_CASE("a frame that is cut off, has a tail or another version is refused", "[shim]") {
+    const auto frame = wire::encode(sample());
+    for (std::size_t size = 0; size < frame.size(); ++size)
+        CHECK_FALSE(wire::decode_launch(std::string_view(frame).substr(0, size)));
+    CHECK_FALSE(wire::decode_launch(frame + "x"));
+    auto other = frame;
+    other[0] = 2;
+    CHECK_FALSE(wire::decode_launch(other));
+    CHECK_FALSE(wire::decode_signal(frame));
+    // A count beyond any launch must not be believed.
+    std::string huge{"\x01\x01\0\0\0\0\xff\xff\xff\x7f", 10};
+    CHECK_FALSE(wire::decode_launch(huge));
+}
+
+TEST_CASE("descriptors travel beside a packet, closed on exec", "[shim]") {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    UniqueFd left(pair[0]);
+    const UniqueFd right(pair[1]);
+    Packet packet;
+    CHECK(receive_packet(right.get(), packet) == Received::again);
+    REQUIRE(send_packet(left.get(), "hello", {left.get(), right.get()}));
+    REQUIRE(receive_packet(right.get(), packet) == Received::packet);
+    CHECK(packet.bytes == "hello");
+    REQUIRE(packet.fds.size() == 2);
+    CHECK((::fcntl(packet.fds[0].get(), F_GETFD) & FD_CLOEXEC) != 0);
+    CHECK_FALSE(send_packet(left.get(), std::string(wire::kMaxFrame + 1, 'x')));
+    CHECK(send_packet(left.get(), std::string(wire::kMaxFrame, 'x')));
+    packet = {};
+    REQUIRE(receive_packet(right.get(), packet) == Received::packet);
+    packet = {};
+    left.reset();
+    CHECK(receive_packet(right.get(), packet) == Received::closed);
+}
