@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <utility>
 
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
@@ -326,10 +327,16 @@ void Spawner::attach_when_bound(
         auto packet = std::move(self->sockets_.back());
         self->sockets_.pop_back();
         auto later = [weak](SocketSpec spec) { return bind_later(weak, std::move(spec)); };
-        gatekeeper.attach(
-            self->id_, rules, plan, std::move(self->sockets_), std::move(packet), std::move(later)
-        );
-        self->sockets_.clear();
+        auto sockets = std::exchange(self->sockets_, {});
+        try {
+            gatekeeper.attach(
+                self->id_, rules, plan, std::move(sockets), std::move(packet), std::move(later)
+            );
+        } catch (const Error& error) {
+            // A cage without its gatekeeper would look alive and reach nothing.
+            self->failed_ = wire::Failed{"attach the network", error.what(), 0};
+            self->kill_now();
+        }
     };
 }
 
