@@ -17,7 +17,7 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kMaxPending = 64U * 1024U;
 static_assert(kMaxPending >= kMaxClientHelloWire && kMaxPending >= kMaxHttpHead);
-/// A direction that moved this much at once is bulk: from then on it is spliced. Below it, the two
+/// A direction that moved this much is bulk: from then on it is spliced. Below it, the two
 /// descriptors and system calls of a pipe cost more than the copy saves.
 constexpr std::uint64_t kSpliceFrom = 256U * 1024U;
 constexpr std::size_t kSpliceSize = 256U * 1024U;
@@ -236,7 +236,6 @@ asio::awaitable<bool> Session::send_all(DescriptorPtr to, std::string bytes) {
 
 /// True when the direction ended with the sender's end of stream, passed on to the receiver.
 asio::awaitable<bool> Session::pump(Flow flow) {
-    std::size_t turn = 0;
     while (!aborted_) {
         const auto got =
             ::recv(flow.from->native_handle(), context_.scratch.data(), context_.scratch.size(), 0);
@@ -246,7 +245,6 @@ asio::awaitable<bool> Session::pump(Flow flow) {
         }
         if (got < 0) {
             if (!would_block()) co_return false;
-            turn = 0;
             co_await flow.from->async_wait(Descriptor::wait_read, as_result);
             continue;
         }
@@ -256,13 +254,12 @@ asio::awaitable<bool> Session::pump(Flow flow) {
         if (sent < 0 && !would_block()) co_return false;
         const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
         *flow.moved += read.size();
-        turn += read.size();
         if (done < read.size()) {
             // Copied before the wait: the scratch buffer belongs to whoever runs.
             const bool rest = co_await send_all(flow.to, std::string(read.substr(done)));
             if (!rest) co_return false;
         }
-        if (turn >= kSpliceFrom) {
+        if (*flow.moved >= kSpliceFrom) {
             const bool ended = co_await splice_all(flow);
             co_return ended;
         }
