@@ -28,7 +28,8 @@ export type Block =
 export const kMaxText = 200_000;
 const kMaxDepth = 6;
 /** How far a mark looks for its partner: keeps hostile text linear. */
-const kMaxSpan = 4000;
+const kMaxSpan = 2000;
+const kMaxCandidates = 20;
 
 const kLink =
   /^\[((?:[^[\]\\]|\\.){0,500})\]\(\s*<?([^\s<>()]{1,2000})>?(?:\s+"[^"]{0,200}")?\s*\)/;
@@ -76,7 +77,9 @@ function emphasis(
     if (/^\s|^$/.test(text.slice(start, start + 1))) continue;
     if (mark[0] === "_" && /\w/.test(text.slice(at - 1, at))) continue;
     let close = text.indexOf(mark, start + 1);
-    while (close >= 0) {
+    for (let tries = 0; close >= 0; tries++) {
+      if (tries === kMaxCandidates) close = -1;
+      if (close < 0) break;
       const tail = text.slice(close + mark.length, close + mark.length + 1);
       const word = mark[0] === "_" && /\w/.test(tail);
       if (!/\s/.test(text[close - 1] ?? " ") && !word && !(mark.length === 1 && tail === mark))

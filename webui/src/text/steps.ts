@@ -2,6 +2,12 @@
 import type { StepEntry } from "../fold/entries.ts";
 import { bytes, firstLine, leaf, pretty, visible } from "./words.ts";
 
+/** What a line needs of a step; a step that waits has no result yet. */
+export type StepFacts = Pick<
+  StepEntry,
+  "type" | "name" | "title" | "arguments" | "state" | "result"
+>;
+
 export type StepIcon = "terminal" | "bot" | "radio" | "list" | "file" | "tool" | "brain";
 
 export interface StepLine {
@@ -42,9 +48,20 @@ function shellResult(result: string): string {
   return size > 0 ? `exit 0, ${bytes(size)}` : "exit 0";
 }
 
-function toolLine(step: StepEntry): StepLine {
+function toolName(name: string): string {
+  return name.replace(/^mcp__volary__|^volary[._:]/, "");
+}
+
+const kTold = new Set(["signal_emit", "plan_update", "subagent_invoke"]);
+
+/** True for a finished step whose effect stands in the conversation as an entry of its own. */
+export function isSilent(step: StepFacts): boolean {
+  return step.state === "ok" && (step.type === "model" || kTold.has(toolName(step.name)));
+}
+
+function toolLine(step: StepFacts): StepLine {
   const args = step.arguments;
-  const name = step.name.replace(/^mcp__volary__|^volary[._:]/, "");
+  const name = toolName(step.name);
   switch (name) {
     case "shell":
       return {
@@ -81,19 +98,19 @@ function toolLine(step: StepEntry): StepLine {
   }
 }
 
-function outcome(step: StepEntry): string {
+function outcome(step: StepFacts): string {
   const json = parsed(step.result);
   const text = json ? (json.outcome ?? json.state) : "";
   return typeof text === "string" ? text : "";
 }
 
 /** One line for a step: icon, verb, object, result. */
-export function stepLine(step: StepEntry): StepLine {
+export function stepLine(step: StepFacts): StepLine {
   const line =
     step.type === "model"
       ? {
           icon: "brain" as const,
-          verb: step.state === "running" ? "asking" : "asked",
+          verb: step.state === "held" ? "ask" : step.state === "running" ? "asking" : "asked",
           object: step.title || step.name || "the model",
           result: step.state === "failed" ? firstLine(step.result, 80) : "",
         }
@@ -107,7 +124,7 @@ export function stepLine(step: StepEntry): StepLine {
 }
 
 /** What a step was given and gave, for the opened line. */
-export function stepDetail(step: StepEntry): { label: string; text: string }[] {
+export function stepDetail(step: StepFacts): { label: string; text: string }[] {
   const parts: { label: string; text: string }[] = [];
   const command = step.name === "shell" ? field(step.arguments, "command") : "";
   const given = command || pretty(step.arguments);

@@ -88,7 +88,9 @@ export function firstLine(text: string, limit = 120): string {
   const end = trimmed.indexOf("\n");
   const line = end < 0 ? trimmed : trimmed.slice(0, end);
   const points = Array.from(line.slice(0, limit * 2));
-  return points.length > limit ? `${points.slice(0, limit - 1).join("")}\u2026` : line.trimEnd();
+  return points.length > limit || line.length > limit * 2
+    ? `${points.slice(0, limit - 1).join("")}\u2026`
+    : line.trimEnd();
 }
 
 export function pretty(value: unknown): string {

@@ -5,25 +5,8 @@ import type { Cage, CageBadge } from "../api/types.ts";
 import { now } from "../app.ts";
 import type { Room } from "../room.ts";
 import { ago, bytes, count, leaf, visible } from "../text/words.ts";
+import { cageWords } from "./cage-words.ts";
 import { Icon } from "./icon.tsx";
-
-function folders(badge: CageBadge, wanted: (mode: string) => boolean): string {
-  return badge.folders
-    .filter((each) => wanted(each.mode))
-    .map((each) => each.path.replace(/^\/workspace\/?/, "") || "the workspace")
-    .join(", ");
-}
-
-/** What a cage may touch, in words. */
-export function cageWords(badge: CageBadge): string {
-  if (badge.disabled) return "no cage: runs with the daemon's own rights";
-  const hosts = badge.hosts.length > 0 ? `reaches ${badge.hosts.join(", ")}` : "no network";
-  const writes = folders(badge, (mode) => mode === "rw");
-  const reads = folders(badge, (mode) => mode === "ro" || mode === "cow");
-  return [hosts, writes && `writes ${writes}`, reads && `reads ${reads}`]
-    .filter((part) => part !== "")
-    .join(" \u00b7 ");
-}
 
 export function Badge(props: { cage: CageBadge | null }) {
   return (

@@ -13,7 +13,7 @@ import {
   type UserEntry,
   type WireEntry,
 } from "../fold/entries.ts";
-import { stepDetail, stepLine } from "../text/steps.ts";
+import { isSilent, stepDetail, stepLine } from "../text/steps.ts";
 import {
   age,
   clock,
@@ -504,9 +504,7 @@ export function EntryView(props: { entry: Entry }) {
         return <Other entry={entry} />;
     }
   };
-  // A finished model call says nothing that its text does not say.
-  const silent = () =>
-    props.entry.kind === "step" && props.entry.type === "model" && props.entry.state === "ok";
+  const silent = () => props.entry.kind === "step" && isSilent(props.entry);
   return (
     <Show when={!silent()}>
       <div class={`entry entry-${props.entry.kind}`} data-id={props.entry.id}>

@@ -3,6 +3,7 @@ import { createMemo, For, Show } from "solid-js";
 import type { Invocation, PendingStep } from "../api/types.ts";
 import { now } from "../app.ts";
 import type { Room } from "../room.ts";
+import { stepLine } from "../text/steps.ts";
 import { age, leaf, pretty, visible } from "../text/words.ts";
 import { Badge, Cages } from "./cage.tsx";
 import { type Mark, StateWord } from "./icon.tsx";
@@ -42,13 +43,14 @@ function TreeNode(props: { invocation: Invocation }) {
 }
 
 function PendingRow(props: { step: PendingStep; agent: string }) {
+  const line = () => stepLine({ ...props.step, state: "held", result: "" });
   return (
     <li class="pending">
       <details>
         <summary>
           <StateWord of="held" text="waits" />
           <span class="grow">
-            {leaf(props.agent)}: {visible(props.step.title || props.step.name)}
+            {leaf(props.agent)}: {line().verb} <span class="object">{line().object}</span>
           </span>
         </summary>
         <pre class="code">{visible(pretty(props.step.arguments))}</pre>

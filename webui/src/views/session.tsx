@@ -206,7 +206,7 @@ function Dock(props: { room: Room; inspect: () => void }) {
       <RunStrip room={props.room} inspect={props.inspect} />
       <Composer
         draft={`s/${props.room.session}`}
-        label={state()?.run ? "Message (queued until the run ends)" : "Message"}
+        label={state()?.run ? "Queue a message" : "Message"}
         send={(text) => send.message(state()?.project ?? "", props.room.session, text)}
         before={
           <button

@@ -27,6 +27,7 @@ export function Sheet(props: { title: string; close: () => void; children: JSX.E
     if (dialog) dialog.style.transform = to > 0 ? `translateY(${to}px)` : "";
   };
   return (
+    // biome-ignore lint/a11y/useKeyWithClickEvents: Escape is onCancel, and there is a button
     <dialog
       ref={dialog}
       class="sheet"
