@@ -177,7 +177,7 @@ function read(path: string[], query: URLSearchParams): Answered {
   if (rest === "cages") return ok({ cages: cagesOf(session) });
   const limit = Number(query.get("limit") ?? 200);
   const before = query.get("before");
-  const last = before === null ? 0 : Number(before) - 1;
+  const last = before === null ? 0 : Math.min(session.events.length, Number(before) - 1);
   const from = before === null ? Number(query.get("after") ?? 0) : Math.max(0, last - limit);
   const to = before === null ? from + limit : last;
   return ok({ epoch, events: session.events.slice(from, to), last_seq: session.events.length });

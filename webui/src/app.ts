@@ -92,6 +92,8 @@ export const outbox = new Outbox(
 function signedOut(): void {
   if (signIn() === "out") return;
   setSignIn("out");
+  room()?.close();
+  setRoom(null);
   link.stop();
 }
 
@@ -136,7 +138,8 @@ export async function check(): Promise<void> {
 function openRoute(): void {
   const here = route();
   const wanted = here.screen === "session" ? here.session : null;
-  if (signIn() !== "in" || (room()?.session ?? null) === wanted) return;
+  // At start the session is read while the daemon is asked who this is: one round trip less.
+  if (signIn() === "out" || (room()?.session ?? null) === wanted) return;
   room()?.close();
   if (wanted === null) {
     setRoom(null);
@@ -164,6 +167,7 @@ export function startApp(): void {
     outbox.nudge();
   });
   window.setInterval(() => setNow(Date.now()), 1000);
+  openRoute();
   void check();
 }
 

@@ -11,6 +11,8 @@ import type { Link, Subscriber } from "./link/link.ts";
 
 /** Events read when a session is opened, and with each "show earlier". */
 const kPage = 300;
+/** Later than any event. */
+const kNoEnd = Number.MAX_SAFE_INTEGER;
 /** Lines on the page at first; each "show earlier" adds as many. */
 export const kWindow = 200;
 
@@ -69,13 +71,11 @@ export class Room implements Subscriber {
     const generation = ++this.generation;
     this.link.unsubscribe(this.session);
     try {
-      const state = await api.session(this.session);
-      // The page that ends where the state stands: together they are one moment of the log.
-      const page = await api.eventsBefore(this.session, state.last_seq + 1, kPage);
+      const [state, events] = await this.read();
       if (this.closed || generation !== this.generation) return;
       this.streams = new Streams();
       this.resyncing = false;
-      this.events = page.events;
+      this.events = events;
       this.setState(state);
       this.refold(state);
       batch(() => {
@@ -88,6 +88,21 @@ export class Room implements Subscriber {
       if (this.closed || generation !== this.generation) return;
       this.fail(error);
     }
+  }
+
+  /** The state and the page of events that ends where it stands: one moment of the log. */
+  private async read(): Promise<[SessionState, LogEvent[]]> {
+    const [state, page] = await Promise.all([
+      api.session(this.session),
+      api.eventsBefore(this.session, kNoEnd, kPage),
+    ]);
+    // Both were asked for at once, so either may be the newer one.
+    const events = page.events.filter((event) => event.seq <= state.last_seq);
+    if (events[events.length - 1]?.seq === state.last_seq || state.last_seq === 0) {
+      return [state, events];
+    }
+    const again = await api.eventsBefore(this.session, state.last_seq + 1, kPage);
+    return [state, again.events];
   }
 
   private fail(error: unknown): void {

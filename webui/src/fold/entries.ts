@@ -102,7 +102,6 @@ export interface ControlEntry extends Base {
   actor: string;
   outcome: Outcome | null;
   reason: string;
-  notes: string[];
 }
 
 export interface PlanChangeEntry extends Base {

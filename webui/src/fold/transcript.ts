@@ -259,7 +259,6 @@ function control(what: "holding" | "held" | "resumed" | "stopping" | "finished")
       actor: event.actor,
       outcome: what === "finished" ? ((str(event.body, "outcome") || "lost") as Outcome) : null,
       reason: str(event.body, "reason"),
-      notes: strings(event.body, "notes"),
     });
   };
 }
@@ -270,6 +269,9 @@ function planUpdated(to: Transcript, event: LogEvent): void {
     event.body,
     "change",
   );
+  const last = to.entries[to.entries.length - 1];
+  // The agent ticking off one entry after the other is one line, the newest.
+  if (!change && last?.kind === "plan" && last.before === null) to.entries.pop();
   to.entries.push({
     kind: "plan",
     id: `e${event.seq}`,

@@ -79,7 +79,7 @@ function Code(props: { label: string; text: string }) {
 
 function User(props: { entry: UserEntry }) {
   return (
-    <div class={`user ${props.entry.state}`}>
+    <div class={`user user-${props.entry.state}`}>
       <div class="bubble">
         <p class="plain" dir="auto">
           {visible(props.entry.text)}
@@ -308,7 +308,6 @@ function Control(props: { entry: ControlEntry }) {
       <time class="dim num" title={exact(props.entry.at)}>
         {clock(props.entry.at)}
       </time>
-      <For each={props.entry.notes}>{(note) => <p class="rule-note">{visible(note)}</p>}</For>
     </div>
   );
 }
@@ -324,7 +323,8 @@ function PlanChange(props: { entry: PlanChangeEntry }) {
           icon="list"
           line={
             <>
-              <span class="verb">plan</span> {props.entry.done} of {props.entry.total} done
+              <span class="verb">updated the plan</span> {props.entry.done} of {props.entry.total}{" "}
+              done
               <Show when={props.entry.current}>
                 <span class="result">{firstLine(visible(props.entry.current), 80)}</span>
               </Show>

@@ -35,11 +35,15 @@ function Conversation(props: { room: Room }) {
     resized.observe(box);
     onCleanup(() => resized.disconnect());
   });
+  let lastTop = 0;
   const scrolled = () => {
     if (!box) return;
     const left = box.scrollHeight - box.scrollTop - box.clientHeight;
-    setPinned(left < kEndSlack);
+    // Only moving up is the reader's will: growth below also leaves a distance to the end.
+    if (left < kEndSlack) setPinned(true);
+    else if (box.scrollTop < lastTop - 1) setPinned(false);
     if (left < kEndSlack) setUnseen(false);
+    lastTop = box.scrollTop;
   };
   const earlier = async () => {
     if (!box) return;
@@ -148,11 +152,11 @@ function RunStrip(props: { room: Room; inspect: () => void }) {
   const asked = (kind: string) =>
     pendingActs(props.room.session).some((act) => act.kind === kind && act.state !== "refused");
   const text = () => {
-    if (waits() > 0)
-      return `${count(waits(), "step waits", "steps wait")}. Edit the plan, then resume.`;
-    if (plan().length > 0)
-      return `plan ${done()} of ${plan().length}${current() ? ` \u00b7 ${current()}` : ""}`;
-    return "no plan yet";
+    const parts: string[] = [];
+    if (waits() > 0) parts.push(count(waits(), "step waits", "steps wait"));
+    parts.push(plan().length > 0 ? `plan ${done()} of ${plan().length}` : "no plan yet");
+    if (current()) parts.push(current());
+    return parts.join(" \u00b7 ");
   };
   return (
     <Show when={status() !== "idle" || plan().length > 0}>
