@@ -151,8 +151,9 @@ Child::~Child() {
     if (pid_ <= 0) return;
     (void)send_signal(SIGKILL);
     siginfo_t info{};
-    while (::waitid(P_PIDFD, static_cast<id_t>(pidfd_.get()), &info, WEXITED) < 0 && errno == EINTR
-    ) {
+    // By pid, which is ours until it is reaped: the event loop makes the pidfd non-blocking, and
+    // then waiting by it would give up at once and leave a zombie.
+    while (::waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED) < 0 && errno == EINTR) {
     }
 }
 
