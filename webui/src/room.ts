@@ -13,7 +13,9 @@ import type { Link, Subscriber } from "./link/link.ts";
 const kPage = 300;
 /** Later than any event. */
 const kNoEnd = Number.MAX_SAFE_INTEGER;
-/** Lines on the page at first; each "show earlier" adds as many. */
+/** Lines of the first paint: a screenful and some. */
+const kFirst = 60;
+/** Lines on the page soon after; each "show earlier" adds as many. */
 export const kWindow = 200;
 
 export type RoomPhase = "loading" | "ready" | "missing" | "failed";
@@ -35,7 +37,7 @@ export class Room implements Subscriber {
   private events: LogEvent[] = [];
   private transcript = new Transcript();
   private streams = new Streams();
-  private window = kWindow;
+  private window = kFirst;
   private painting = false;
   private resyncing = false;
   private closed = false;
@@ -84,6 +86,8 @@ export class Room implements Subscriber {
       });
       this.link.subscribe(this.session, this);
       this.seen(state.last_seq);
+      if (this.window === kFirst)
+        requestAnimationFrame(() => window.setTimeout(() => this.widen()));
     } catch (error) {
       if (this.closed || generation !== this.generation) return;
       this.fail(error);
@@ -103,6 +107,13 @@ export class Room implements Subscriber {
     }
     const again = await api.eventsBefore(this.session, state.last_seq + 1, kPage);
     return [state, again.events];
+  }
+
+  /** What is above the first screen is built when that one is painted. */
+  private widen(): void {
+    if (this.closed || this.window !== kFirst) return;
+    this.window = kWindow;
+    this.paint();
   }
 
   private fail(error: unknown): void {
@@ -164,7 +175,7 @@ export class Room implements Subscriber {
   /** Makes more of the past visible, reading it from the daemon when it is not held. */
   async showEarlier(): Promise<void> {
     const first = this.events[0]?.seq ?? 1;
-    this.window += kWindow;
+    this.window = this.window === kFirst ? kWindow : this.window + kWindow;
     if (this.held() < this.window && first > 1) {
       const page = await api.eventsBefore(this.session, first, kPage);
       if (this.closed || this.events[0]?.seq !== first) return;
