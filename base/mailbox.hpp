@@ -91,6 +91,17 @@ public:
             throw boost::system::system_error(asio::error::operation_aborted);
     }
 
+    /// The same, but returns at `until` at the latest. For one waiter at a time per deadline:
+    /// the earliest deadline wakes all, and each looks at its condition again.
+    asio::awaitable<void> wait_until(asio::steady_timer::time_point until) {
+        asio::steady_timer deadline(timer_.get_executor(), until);
+        auto wake = [this](const boost::system::error_code& error) {
+            if (!error) notify();
+        };
+        deadline.async_wait(std::move(wake));
+        co_await wait();
+    }
+
 private:
     asio::steady_timer timer_;
 };

@@ -147,8 +147,11 @@ UniqueFd bind_socket(const wire::BindSpec& spec) {
     if (!socket) return {};
     if (!set_option(socket.get(), SOL_SOCKET, SO_REUSEADDR)) return {};
     if (!set_option(socket.get(), SOL_SOCKET, SO_REUSEPORT)) return {};
-    if (address.ss_family == AF_INET6 && !set_option(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY))
-        return {};
+    if (address.ss_family == AF_INET6) {
+        if (!set_option(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY)) return {};
+        // IPv4 binds to what the local route covers; IPv6 asks for an interface's own address.
+        if (!set_option(socket.get(), IPPROTO_IPV6, IPV6_FREEBIND)) return {};
+    }
     if (::bind(socket.get(), reinterpret_cast<sockaddr*>(&address), size) < 0) return {};
     if (stream && ::listen(socket.get(), kBacklog) < 0) return {};
     return socket;
