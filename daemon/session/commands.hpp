@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "daemon/session/state.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+namespace volary::session {
+
+// ---- what the operator asks -------------------------------------------------------------
+
+struct PostMessage {
+    std::string text;
+    std::string client;  ///< web, cli ...: told in the log
+};
+struct CancelQueued {
+    RunId run;
+};
+struct Hold {};
+struct Resume {};
+struct Stop {
+    std::string reason;
+};
+struct EditPlan {
+    std::string entry;
+    std::optional<std::string> text;
+    std::optional<std::string> status;
+};
+
+// ---- what the agents report -------------------------------------------------------------
+
+struct CageStarted {
+    InvocationId invocation;
+    CageId cage;
+    std::vector<std::string> layers;
+    std::string limits_backend;
+};
+struct CageExited {
+    InvocationId invocation;
+    CageId cage;
+    std::string status;
+    std::string reason;
+};
+struct CageDenied {
+    InvocationId invocation;
+    CageId cage;
+    std::string layer;
+    std::string what;
+    std::string rule;
+    std::string process;
+    std::int64_t count = 1;
+};
+struct CageLimit {
+    InvocationId invocation;
+    CageId cage;
+    std::string limit;
+    std::string detail;
+};
+struct Output {
+    InvocationId invocation;
+    std::string stream;  ///< stdout, stderr
+    std::string text;
+};
+struct AgentSession {
+    InvocationId invocation;
+    std::string id;  ///< the agent's own session id, for session/load
+};
+/// An agent wants to make a step; it is admitted at once or when the run is resumed.
+struct RequestStep {
+    Step step;
+};
+struct FinishStep {
+    InvocationId invocation;
+    StepId id;
+    bool ok = true;
+    std::string result;
+    std::int64_t duration_ms = 0;
+    std::string usage;  ///< text of one JSON object; empty: none known
+};
+struct FinishItem {
+    InvocationId invocation;
+    ItemId item;
+    std::string kind;  ///< text, thought
+    std::string text;
+    bool partial = false;
+};
+struct UpdatePlan {
+    InvocationId invocation;
+    std::vector<PlanEntry> entries;  ///< ids may be empty: given in order
+};
+struct InvokeSubagent {
+    InvocationId parent;
+    std::string agent;  ///< name of a direct subagent
+    std::string task;
+};
+struct EmitSignal {
+    InvocationId invocation;
+    std::string signal;
+    std::string data;  ///< text of one JSON value
+};
+struct FinishInvocation {
+    InvocationId invocation;
+    std::string outcome;  ///< succeeded, failed, stopped, lost
+    std::string reason;
+    std::string result;
+};
+/// The daemon has started again: what was under way is gone.
+struct Recover {
+    std::vector<FinishItem> unfinished;
+};
+
+using Command = std::variant<
+    PostMessage, CancelQueued, Hold, Resume, Stop, EditPlan, CageStarted, CageExited, CageDenied,
+    CageLimit, Output, AgentSession, RequestStep, FinishStep, FinishItem, UpdatePlan,
+    InvokeSubagent, EmitSignal, FinishInvocation, Recover>;
+
+// ---- what the daemon then does ----------------------------------------------------------
+
+struct StartAgent {
+    InvocationId invocation;
+    RunId run;
+    std::string agent;
+    std::string input;
+    std::string agent_session;  ///< to load; empty: a new one
+};
+struct AdmitStep {
+    InvocationId invocation;
+    StepId step;
+    std::vector<std::string> notes;
+};
+struct StopAgents {
+    std::vector<InvocationId> invocations;
+};
+/// Somebody may be waiting for this invocation's result.
+struct TellFinished {
+    InvocationId invocation;
+};
+
+using Effect = std::variant<StartAgent, AdmitStep, StopAgents, TellFinished>;
+
+/// What a command answers; only the members that fit it are set.
+struct Answer {
+    SessionId session;
+    RunId run;
+    MessageId message;
+    InvocationId invocation;
+    std::int64_t seq = 0;  ///< log position that the command caused
+    bool operator==(const Answer&) const = default;
+};
+
+}  // namespace volary::session

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/session/fold.hpp"
+
+#include "base/error.hpp"
+
+#include <algorithm>
+#include <string_view>
+#include <unordered_map>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace volary::session {
+namespace {
+
+using Handler = void (*)(State&, const Event&, const Json&);
+
+std::string text(const Json& body, const char* key) { return string_or(body, key); }
+
+void created(State& state, const Event& event, const Json& body) {
+    state.id = event.session;
+    state.project = text(body, "project");
+    state.title = text(body, "title");
+    state.created_at = event.at;
+}
+
+void message_user(State& state, const Event& event, const Json& body) {
+    state.queue.push_back({event.run, MessageId(text(body, "id")), text(body, "text")});
+}
+
+void message_cancelled(State& state, const Event& event, const Json&) {
+    std::erase_if(state.queue, [&](const QueuedRun& queued) { return queued.run == event.run; });
+}
+
+void run_started(State& state, const Event& event, const Json&) {
+    const auto is = [&](const QueuedRun& queued) { return queued.run == event.run; };
+    const auto queued = std::find_if(state.queue.begin(), state.queue.end(), is);
+    if (queued == state.queue.end()) throw Error(Errc::internal, "run.started of no message");
+    state.run = Run{
+        .id = queued->run, .message = queued->message, .text = queued->text, .started_at = event.at
+    };
+    state.queue.erase(queued);
+    state.invocations.clear();
+    state.open_steps.clear();
+    state.pending_steps.clear();
+    state.waiting.clear();
+    state.plan.entries.clear();
+}
+
+template <RunStatus kStatus>
+void run_becomes(State& state, const Event&, const Json&) {
+    if (state.run) state.run->status = kStatus;
+}
+
+void run_stopping(State& state, const Event&, const Json& body) {
+    if (!state.run) return;
+    state.run->status = RunStatus::stopping;
+    state.run->stop_reason = text(body, "reason");
+    state.waiting.clear();
+    state.pending_steps.clear();
+}
+
+void run_finished(State& state, const Event&, const Json&) {
+    state.run.reset();
+    state.open_steps.clear();
+    state.pending_steps.clear();
+    state.waiting.clear();
+}
+
+void plan_updated(State& state, const Event&, const Json& body) {
+    state.plan.revision = body.at("revision");
+    state.plan.entries.clear();
+    for (const auto& entry : body.at("entries"))
+        state.plan.entries.push_back({text(entry, "id"), text(entry, "text"), text(entry, "status")}
+        );
+    const auto note = text(body, "note");
+    if (state.run && !note.empty()) state.run->notes.push_back(note);
+}
+
+void agent_note(State& state, const Event&, const Json&) {
+    if (state.run) state.run->notes.clear();
+}
+
+void agent_session(State& state, const Event&, const Json& body) {
+    state.agent_sessions[text(body, "agent")] = text(body, "id");
+}
+
+void invocation_started(State& state, const Event& event, const Json& body) {
+    Invocation inv;
+    inv.id = InvocationId(text(body, "id"));
+    inv.parent = InvocationId(text(body, "parent"));
+    inv.agent = text(body, "agent");
+    inv.runner = text(body, "runner");
+    inv.depth = body.at("depth");
+    inv.cage = dump_json(body.at("cage"));
+    inv.started_at = event.at;
+    const auto& cause = body.at("cause");
+    inv.cause = {
+        text(cause, "type"), cause.value("rule", -1), cause.value("signal_seq", std::int64_t{0})
+    };
+    std::erase_if(state.waiting, [&](const Waiting& w) { return w.invocation == inv.id; });
+    state.invocations.push_back(std::move(inv));
+}
+
+void set_state(State& state, const InvocationId& id, InvocationState to) {
+    auto* inv = state.find_invocation(id);
+    if (inv != nullptr && inv->state != InvocationState::finished) inv->state = to;
+}
+
+void cage_started(State& state, const Event&, const Json& body) {
+    set_state(state, InvocationId(text(body, "invocation")), InvocationState::working);
+}
+
+Step step_from(const Json& body) {
+    return {StepId(text(body, "id")),
+            InvocationId(text(body, "invocation")),
+            text(body, "type"),
+            text(body, "name"),
+            text(body, "title"),
+            body.contains("arguments") ? dump_json(body.at("arguments")) : "{}"};
+}
+
+void step_started(State& state, const Event&, const Json& body) {
+    state.open_steps.push_back(step_from(body));
+}
+
+void step_held(State& state, const Event&, const Json& body) {
+    state.pending_steps.push_back(step_from(body));
+    set_state(state, state.pending_steps.back().invocation, InvocationState::held);
+}
+
+void step_released(State& state, const Event&, const Json& body) {
+    const StepId id(text(body, "id"));
+    const auto is = [&](const Step& step) { return step.id == id; };
+    const auto found = std::find_if(state.pending_steps.begin(), state.pending_steps.end(), is);
+    if (found == state.pending_steps.end()) return;
+    set_state(state, found->invocation, InvocationState::working);
+    state.open_steps.push_back(std::move(*found));
+    state.pending_steps.erase(found);
+}
+
+void step_finished(State& state, const Event&, const Json& body) {
+    const StepId id(text(body, "id"));
+    std::erase_if(state.open_steps, [&](const Step& step) { return step.id == id; });
+}
+
+void remember_key(RuleMemory& memory, const std::string& key, UnixMillis at) {
+    memory.keys[key] = at;
+    if (memory.keys.size() <= kMaxDedupeKeys) return;
+    const auto older = [](const auto& a, const auto& b) { return a.second < b.second; };
+    memory.keys.erase(std::min_element(memory.keys.begin(), memory.keys.end(), older));
+}
+
+void fired(State& state, const Event& event, const Json& body) {
+    constexpr UnixMillis minute = 60'000;
+    const int rule = body.at("rule");
+    auto& memory = state.rules[rule];
+    memory.fired_at.push_back(event.at);
+    while (memory.fired_at.front() <= event.at - minute) memory.fired_at.pop_front();
+    const auto key = text(body, "dedupe");
+    if (!key.empty()) remember_key(memory, key, event.at);
+    state.waiting.push_back(
+        {InvocationId(text(body, "invocation")), rule, body.at("signal_seq"),
+         InvocationId(text(body, "parent")), body.at("depth"), text(body, "invoke"),
+         text(body, "input")}
+    );
+}
+
+void invocation_finished(State& state, const Event& event, const Json& body) {
+    const InvocationId id(text(body, "id"));
+    auto* inv = state.find_invocation(id);
+    if (inv == nullptr) return;
+    inv->state = InvocationState::finished;
+    inv->outcome = text(body, "outcome");
+    inv->reason = text(body, "reason");
+    inv->result = text(body, "result");
+    inv->finished_at = event.at;
+    const auto of = [&](const Step& step) { return step.invocation == id; };
+    std::erase_if(state.open_steps, of);
+    std::erase_if(state.pending_steps, of);
+}
+
+const std::unordered_map<std::string_view, Handler>& handlers() {
+    static const std::unordered_map<std::string_view, Handler> table = {
+        {"session.created", created},
+        {"message.user", message_user},
+        {"message.cancelled", message_cancelled},
+        {"run.started", run_started},
+        {"run.holding", run_becomes<RunStatus::holding>},
+        {"run.held", run_becomes<RunStatus::held>},
+        {"run.resumed", run_becomes<RunStatus::working>},
+        {"run.stopping", run_stopping},
+        {"run.finished", run_finished},
+        {"plan.updated", plan_updated},
+        {"agent.note", agent_note},
+        {"agent.session", agent_session},
+        {"invocation.started", invocation_started},
+        {"invocation.finished", invocation_finished},
+        {"cage.started", cage_started},
+        {"step.started", step_started},
+        {"step.held", step_held},
+        {"step.released", step_released},
+        {"step.finished", step_finished},
+        {"interconnect.fired", fired},
+    };
+    return table;
+}
+
+}  // namespace
+
+void apply(State& state, const Event& event) {
+    if (event.seq != state.last_seq + 1)
+        throw Error(
+            Errc::internal,
+            fmt::format("event {} of {} follows {}", event.seq, event.session.str(), state.last_seq)
+        );
+    const auto handler = handlers().find(event.kind);
+    if (handler != handlers().end()) {
+        try {
+            handler->second(state, event, Json::parse(event.body));
+        } catch (const Json::exception& e) {
+            throw Error(Errc::internal, fmt::format("fold {}: {}", event.kind, e.what()));
+        }
+    }
+    state.last_seq = event.seq;
+    state.updated_at = event.at;
+}
+
+State fold(const std::vector<Event>& log) {
+    State state;
+    for (const auto& event : log) apply(state, event);
+    return state;
+}
+
+}  // namespace volary::session

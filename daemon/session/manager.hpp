@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/clock.hpp"
+#include "base/mailbox.hpp"
+#include "base/task_scope.hpp"
+#include "daemon/session/commands.hpp"
+#include "dsl/project.hpp"
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace volary::store {
+class Store;
+struct Append;
+struct IdempotencyRow;
+}  // namespace volary::store
+
+namespace volary::session {
+
+class Hub;
+class Projects;
+
+/// One act of an operator, so that the same act sent twice is done once.
+struct Mutation {
+    std::string actor;    ///< "operator:NAME"
+    std::string route;    ///< method and path; with the actor the scope of the key
+    std::string key;      ///< Idempotency-Key; empty: none
+    std::string request;  ///< canonical text of the request: another one under the same key is 409
+};
+
+/// A streamed text that has not finished.
+struct OpenItem {
+    ItemId item;
+    InvocationId invocation;
+    std::string kind;  ///< text, thought
+    std::string text;
+};
+
+/// Where the session's effects go: owned by this room, carried out by the agents.
+class Agents {
+public:
+    virtual ~Agents() = default;
+    virtual void carry_out(
+        const SessionId& session, const std::shared_ptr<const dsl::Project>& project,
+        const Effect& effect
+    ) = 0;
+};
+
+/// Owns every session: one queue of commands each, decided in order, committed, then published and
+/// carried out. Lives on the control thread. `close()` before destruction.
+class Manager {
+public:
+    Manager(
+        asio::any_io_executor executor, store::Store& store, Projects& projects, Hub& hub,
+        const Clock& clock
+    );
+    ~Manager();
+    Manager(const Manager&) = delete;
+    Manager& operator=(const Manager&) = delete;
+
+    /// Before anything else runs; the agents must outlive close().
+    void connect(Agents& agents) { agents_ = &agents; }
+
+    /// Gives every run that an earlier daemon left behind its verdict.
+    asio::awaitable<void> recover();
+
+    /// Routes a message to `session`, to a new one ("new"), or (empty) to the project's active
+    /// session, creating it if there is none. Returns once it is durable.
+    /// Throws not_found, invalid, conflict, busy, too_large, unavailable.
+    asio::awaitable<Answer> post(
+        std::string project, std::string session, PostMessage message, Mutation mutation
+    );
+
+    /// Any other act of an operator on a session.
+    asio::awaitable<Answer> operate(SessionId session, Command command, Mutation mutation);
+
+    /// What an agent asks and waits for. Throws what the decision refuses.
+    asio::awaitable<Answer> report(SessionId session, std::string actor, Command command);
+
+    /// What an agent reports without waiting: never lost while the daemon lives, in order.
+    void tell(const SessionId& session, std::string actor, Command command);
+
+    /// Appends to the invocation's streamed item of that kind and shows it to the followers.
+    void stream(
+        const SessionId& session, const std::string& actor, const InvocationId& invocation,
+        std::string_view kind, std::string_view text
+    );
+    /// Ends the invocation's streamed item: it becomes an event.
+    void end_stream(
+        const SessionId& session, const std::string& actor, const InvocationId& invocation
+    );
+
+    /// The state as of the last durable event. Throws not_found.
+    asio::awaitable<State> state(SessionId session);
+    /// Last durable position of a session that is in memory, else what the store says.
+    asio::awaitable<std::int64_t> last_seq(SessionId session);
+    std::vector<OpenItem> open_items(const SessionId& session) const;
+
+    /// Waits until the invocation has finished; returns it. Throws not_found, and timeout after
+    /// `deadline`.
+    asio::awaitable<Invocation> wait_finished(
+        SessionId session, InvocationId invocation, std::chrono::milliseconds deadline
+    );
+
+    /// The session that a message without one goes to.
+    asio::awaitable<std::optional<SessionId>> active_session(std::string project);
+
+    asio::awaitable<void> close();
+
+private:
+    struct Reply;
+    struct Request;
+    struct Live;
+    struct Batch;
+    using LivePtr = std::shared_ptr<Live>;
+
+    asio::awaitable<LivePtr> load(SessionId session);
+    LivePtr make_live(const SessionId& session);
+    asio::awaitable<Answer> submit(LivePtr live, std::shared_ptr<Request> request);
+    asio::awaitable<std::optional<Answer>> answered_before(const Mutation& mutation);
+    asio::awaitable<Answer> submit_once(LivePtr live, std::shared_ptr<Request> request);
+    void enqueue(const LivePtr& live, std::shared_ptr<Request> request);
+    asio::awaitable<void> pump(LivePtr live);
+    Batch decide_batch(Live& live);
+    void decide_one(Live& live, Batch& batch, const std::shared_ptr<Request>& request);
+    asio::awaitable<bool> commit(Live& live, Batch& batch);
+    void publish(Live& live, Batch& batch);
+    void fail(Batch& batch, const std::exception_ptr& failure, Live& live);
+    asio::awaitable<void> keep_checkpoints();
+    asio::awaitable<void> pause(std::chrono::milliseconds time);
+    void evict();
+    void use_project(Live& live);
+
+    asio::any_io_executor executor_;
+    store::Store& store_;
+    Projects& projects_;
+    Hub& hub_;
+    const Clock& clock_;
+    Agents* agents_ = nullptr;
+    std::unordered_map<SessionId, LivePtr> live_;
+    std::map<std::string, SessionId> active_;                     ///< project -> session
+    std::map<std::string, std::shared_ptr<Notifier>> in_flight_;  ///< scope + key
+    Notifier dirty_;
+    TaskScope scope_;  // Last: its tasks use everything above.
+};
+
+}  // namespace volary::session
