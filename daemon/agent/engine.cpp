@@ -1,0 +1,314 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/agent/engine.hpp"
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "cage/cage.hpp"
+#include "cage/spawner.hpp"
+#include "daemon/agent/drivers.hpp"
+#include "daemon/http/router.hpp"
+#include "daemon/http/server.hpp"
+#include "daemon/model/broker.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <sys/stat.h>
+
+#include <boost/asio/steady_timer.hpp>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+namespace volary::agent {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Time for a turn to end by itself after session/cancel, then from TERM to KILL: together they
+// stay below what a person takes for "it does not stop".
+constexpr milliseconds kCancelGrace{700};
+constexpr milliseconds kTermGrace{2000};
+// An agent whose turn is over has nothing left to do but to exit.
+constexpr milliseconds kExitGrace{300};
+constexpr std::size_t kMaxDenials = 100;   // of one cage card; the log has all
+constexpr std::size_t kMaxNetNames = 256;  // as many as a policy has rules
+
+constexpr const char* kBrokerName = "models.volary.internal";
+constexpr const char* kToolsName = "volary.internal";
+constexpr const char* kAgentInCage = "/opt/volary/volary-agent";
+constexpr const char* kHomeInCage = "/home/agent";
+
+void ensure_folder(const std::string& path) {
+    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("make folder", path);
+}
+
+std::string home_of(const std::string& homes, const SessionId& session) {
+    ensure_folder(homes);
+    auto path = homes + "/" + session.str();
+    ensure_folder(path);
+    return path;
+}
+
+Ending from_exit(const cage::CageExit& exit, std::string result) {
+    if (exit.reason == "wall" || exit.reason == "oom")
+        return {"failed", "ended by its limit: " + exit.reason, std::move(result)};
+    if (exit.status.ok()) return {"succeeded", "", std::move(result)};
+    return {"failed", to_string(exit.status), std::move(result)};
+}
+
+http::Response not_found(const std::string& what) {
+    return http::Response::error(404, Errc::not_found, what);
+}
+
+}  // namespace
+
+Engine::Engine(
+    asio::any_io_executor executor, cage::Spawner& spawner, model::Broker& broker, Host& host,
+    const Clock& clock, EnginePaths paths
+)
+    : executor_(executor),
+      spawner_(spawner),
+      broker_(broker),
+      host_(host),
+      clock_(clock),
+      paths_(std::move(paths)),
+      mcp_(host),
+      router_(std::make_unique<http::Router>()),
+      emptied_(executor),
+      scope_(executor, log_task_errors()) {
+    add_routes();
+    http::ServerOptions options;
+    // An agent's tool call may last as long as another agent works.
+    options.close_deadline = milliseconds(500);
+    server_ = std::make_unique<http::Server>(executor, *router_, http::Guard(), options);
+}
+
+Engine::~Engine() = default;
+
+void Engine::add_routes() {
+    constexpr std::size_t kMaxModelBody = std::size_t{32} << 20U;  // images in a conversation
+    http::RouteOptions large;
+    large.max_body = kMaxModelBody;
+    auto to_broker = [this](http::Request& request) { return ask_broker(request); };
+    auto to_tools = [this](http::Request& request) { return ask_tools(request); };
+    router_->add("POST", "/anthropic/v1/messages", http::AsyncHandler(to_broker), large);
+    router_->add("GET", "/anthropic/v1/models", http::AsyncHandler(to_broker));
+    router_->add("POST", "/mcp", http::AsyncHandler(to_tools), large);
+}
+
+asio::awaitable<http::Response> Engine::ask_broker(http::Request& request) {
+    const auto* worker = find(CageId(request.peer.cage));
+    if (worker == nullptr || request.peer.service != kBrokerName)
+        co_return not_found("no model service here");
+    const model::Caller caller{
+        worker->origin.session, worker->origin.invocation, worker->origin.agent,
+        worker->agent->models
+    };
+    // The connection keeps the request for the next one; only the body is large.
+    auto body = std::exchange(request.body, {});
+    auto copy = request;
+    copy.body = std::move(body);
+    co_return co_await broker_.handle(std::move(copy), caller);
+}
+
+asio::awaitable<http::Response> Engine::ask_tools(http::Request& request) {
+    const auto* worker = find(CageId(request.peer.cage));
+    if (worker == nullptr || request.peer.service != kToolsName)
+        co_return not_found("no tools here");
+    // The project must outlive the call even if the worker ends meanwhile.
+    const auto project = worker->project;
+    const auto& agent = *worker->agent;
+    co_return co_await mcp_.handle(std::move(request.body), worker->origin, agent);
+}
+
+void Engine::start(StartRequest request) {
+    auto worker = std::make_shared<Worker>(executor_, std::move(request.origin));
+    worker->project = std::move(request.project);
+    worker->agent = dsl::find_agent(*worker->project, worker->origin.agent);
+    worker->input = std::move(request.input);
+    worker->agent_session = std::move(request.agent_session);
+    worker->cage_id = CageId::make(clock_);
+    if (scope_.closing() || worker->agent == nullptr) {
+        const auto* why = worker->agent == nullptr ? "the project has no such agent any more"
+                                                   : "the daemon stops";
+        host_.finished(worker->origin, "failed", why, "");
+        return;
+    }
+    workers_.emplace(worker->origin.invocation, worker);
+    scope_.spawn("invocation " + worker->origin.invocation.str(), work(worker));
+}
+
+asio::awaitable<void> Engine::work(WorkerPtr worker) {
+    Ending ending;
+    try {
+        ending = co_await drive(*worker);
+    } catch (const Error& error) {
+        ending = {"failed", error.what(), ""};
+    }
+    worker->close_gates();
+    host_.end_stream(worker->origin);
+    if (worker->stopping && ending.outcome != "succeeded") {
+        ending.outcome = "stopped";
+        ending.reason = worker->stop_reason;
+    }
+    worker->done = true;
+    worker->ended.notify();
+    workers_.erase(worker->origin.invocation);
+    host_.finished(worker->origin, ending.outcome, ending.reason, ending.result);
+    if (workers_.empty()) emptied_.notify();
+}
+
+asio::awaitable<Ending> Engine::drive(Worker& worker) {
+    worker.cage = co_await spawner_.spawn(spawn_request(worker));
+    const auto& report = worker.cage->report();
+    host_.cage_started(worker.origin, worker.cage_id, report.layers, report.limits_backend);
+    const bool speaks_acp = worker.agent->runner.kind == dsl::Runner::Kind::builtin;
+    auto driver = speaks_acp ? make_acp_driver(executor_, worker, host_, clock_)
+                             : make_exec_driver(executor_, worker, host_);
+    std::optional<Ending> ending;
+    std::string failure;
+    try {
+        if (!worker.stopping) ending = co_await driver->run();
+    } catch (const Error& error) {
+        failure = error.what();
+    }
+    auto result = driver->result();
+    if (ending || !failure.empty() || worker.stopping) co_await worker.cage->stop(kExitGrace);
+    const auto exit = co_await worker.cage->wait();
+    co_await driver->close();
+    host_.cage_exited(worker.origin, worker.cage_id, to_string(exit.status), exit.reason);
+    if (ending) co_return *ending;
+    if (failure.empty()) co_return from_exit(exit, std::move(result));
+    if (exit.reason != "exited" && exit.reason != "stopped")
+        co_return from_exit(exit, std::move(result));
+    co_return Ending{"failed", failure, std::move(result)};
+}
+
+cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
+    const auto& agent = *worker.agent;
+    cage::SpawnRequest request;
+    request.id = worker.cage_id;
+    request.policy = agent.cage;
+    request.working_directory = "/workspace";
+    request.internal_names = {kToolsName, kBrokerName};
+    if (agent.runner.kind == dsl::Runner::Kind::builtin) {
+        request.argv = {kAgentInCage};
+        request.extra_binds.push_back(
+            {.source = paths_.agent_program, .mode = FsMode::ro, .target = kAgentInCage}
+        );
+    } else {
+        request.argv = agent.runner.argv;
+        request.signal_pipe = true;
+    }
+    // The primary's conversation goes on in the next run, so its home is kept with the session.
+    if (worker.origin.agent == "primary")
+        request.extra_binds.push_back(
+            {.source = home_of(paths_.homes, worker.origin.session),
+             .mode = FsMode::rw,
+             .target = kHomeInCage}
+        );
+    return request;
+}
+
+void Engine::admit(
+    const InvocationId& invocation, const StepId& step, std::vector<std::string> notes
+) {
+    const auto worker = workers_.find(invocation);
+    if (worker == workers_.end()) return;
+    const auto gate = worker->second->gates.find(step);
+    if (gate == worker->second->gates.end()) return;
+    gate->second->notes = std::move(notes);
+    gate->second->admitted = true;
+    gate->second->changed.notify();
+}
+
+void Engine::stop(const std::vector<InvocationId>& invocations, std::string reason) {
+    for (const auto& id : invocations) {
+        const auto found = workers_.find(id);
+        if (found == workers_.end() || found->second->stopping) continue;
+        found->second->stopping = true;
+        found->second->stop_reason = reason;
+        scope_.spawn("stop " + id.str(), bring_down(found->second));
+    }
+}
+
+asio::awaitable<void> Engine::bring_down(WorkerPtr worker) {
+    worker->close_gates();
+    if (worker->cancel) {
+        worker->cancel();
+        const auto until = std::chrono::steady_clock::now() + kCancelGrace;
+        while (!worker->done && std::chrono::steady_clock::now() < until)
+            co_await worker->ended.wait_until(until);
+    }
+    // A cage that is only just being built is stopped by its own worker.
+    if (!worker->done && worker->cage) co_await worker->cage->stop(kTermGrace);
+}
+
+void Engine::internal(const CageId& cage, const std::string& name, UniqueFd connection) {
+    if (find(cage) == nullptr || scope_.closing()) return;
+    http::Peer peer;
+    peer.kind = http::Peer::Kind::cage;
+    peer.listener = "cage";
+    peer.cage = cage.str();
+    peer.service = name;
+    server_->serve(std::move(connection), std::move(peer));
+}
+
+Worker* Engine::find(const CageId& cage) const {
+    for (const auto& [id, worker] : workers_) {
+        if (worker->cage_id == cage) return worker.get();
+    }
+    return nullptr;
+}
+
+void Engine::denied(const cage::Denial& denial) {
+    auto* worker = find(denial.cage);
+    if (worker == nullptr) return;
+    worker->denials.push_back({clock_.now_ms(), denial});
+    if (worker->denials.size() > kMaxDenials) worker->denials.pop_front();
+    host_.denied(worker->origin, denial);
+}
+
+void Engine::limited(const CageId& cage, const std::string& limit, const std::string& detail) {
+    auto* worker = find(cage);
+    if (worker != nullptr) host_.limited(worker->origin, cage, limit, detail);
+}
+
+void Engine::connection_closed(const cage::Connection& connection) {
+    auto* worker = find(connection.cage);
+    if (worker == nullptr) return;
+    const auto key = fmt::format("{}:{}", connection.name, connection.port);
+    if (!worker->net.contains(key) && worker->net.size() >= kMaxNetNames) return;
+    auto& use = worker->net[key];
+    ++use.connections;
+    use.bytes_up += connection.bytes_up;
+    use.bytes_down += connection.bytes_down;
+}
+
+std::vector<CageCard> Engine::cages(const SessionId& session) const {
+    std::vector<CageCard> out;
+    for (const auto& [id, worker] : workers_) {
+        if (worker->origin.session != session || !worker->cage) continue;
+        CageCard card;
+        card.cage = worker->cage_id;
+        card.origin = worker->origin;
+        card.layers = worker->cage->report().layers;
+        card.limits_backend = worker->cage->report().limits_backend;
+        for (const auto pid : worker->cage->processes()) card.pids.push_back(pid);
+        card.net = worker->net;
+        card.denials.assign(worker->denials.begin(), worker->denials.end());
+        out.push_back(std::move(card));
+    }
+    return out;
+}
+
+asio::awaitable<void> Engine::close() {
+    std::vector<InvocationId> all;
+    all.reserve(workers_.size());
+    for (const auto& [id, worker] : workers_) all.push_back(id);
+    stop(all, "the daemon stopped");
+    while (!workers_.empty()) co_await emptied_.wait();
+    co_await server_->close();
+    co_await scope_.close();
+}
+
+}  // namespace volary::agent

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/agent/streams.hpp"
+
+#include "base/bytes.hpp"
+
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/write.hpp>
+
+namespace volary::agent {
+namespace {
+
+constexpr std::size_t kChunk = 16 * 1024;  // one event: a screenful or ten, not a file
+
+/// Bytes at the end of `text` that begin a UTF-8 character without ending it, at most 3.
+std::size_t unfinished_tail(std::string_view text) {
+    for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+        const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+        if ((byte & 0xC0U) == 0x80U) continue;
+        const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
+        return length > back ? back : 0;
+    }
+    return 0;
+}
+
+}  // namespace
+
+asio::awaitable<void> read_chunks(UniqueFd fd, TakeChunk take) {
+    const auto executor = co_await asio::this_coro::executor;
+    asio::posix::stream_descriptor stream(executor, fd.release());
+    std::string buffer(kChunk, '\0');
+    std::string held;
+    while (true) {
+        const auto [error, count] =
+            co_await stream.async_read_some(asio::buffer(buffer), as_result);
+        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
+        if (error) break;
+        held.append(buffer, 0, count);
+        const auto tail = unfinished_tail(held);
+        auto chunk = held.substr(0, held.size() - tail);
+        held.erase(0, chunk.size());
+        if (!chunk.empty()) co_await take(std::move(chunk));
+    }
+    if (!held.empty()) co_await take(std::move(held));
+}
+
+asio::awaitable<void> read_lines(UniqueFd fd, std::size_t max_line, TakeChunk take) {
+    const auto executor = co_await asio::this_coro::executor;
+    asio::posix::stream_descriptor stream(executor, fd.release());
+    std::string buffer(kChunk, '\0');
+    std::string held;
+    while (true) {
+        const auto [error, count] =
+            co_await stream.async_read_some(asio::buffer(buffer), as_result);
+        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
+        if (error) break;
+        held.append(buffer, 0, count);
+        for (auto end = held.find('\n'); end != std::string::npos || held.size() > max_line;
+             end = held.find('\n')) {
+            const auto length = std::min(end, max_line);
+            auto line = held.substr(0, length);
+            held.erase(0, length == end ? length + 1 : length);
+            co_await take(std::move(line));
+        }
+    }
+    if (!held.empty()) co_await take(std::move(held));
+}
+
+asio::awaitable<void> write_all(UniqueFd fd, std::string text) {
+    const auto executor = co_await asio::this_coro::executor;
+    asio::posix::stream_descriptor stream(executor, fd.release());
+    co_await asio::async_write(stream, asio::buffer(text), as_result);
+}
+
+}  // namespace volary::agent

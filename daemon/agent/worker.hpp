@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/mailbox.hpp"
+#include "daemon/agent/host.hpp"
+#include "dsl/project.hpp"
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace volary::cage {
+class Cage;
+}
+
+namespace volary::agent {
+
+/// How an invocation ended.
+struct Ending {
+    std::string outcome;  ///< succeeded, failed, stopped
+    std::string reason;
+    std::string result;
+};
+
+/// Where one step waits until the run admits it.
+struct Gate {
+    explicit Gate(const asio::any_io_executor& executor) : changed(executor) {}
+
+    bool admitted = false;
+    bool refused = false;
+    std::vector<std::string> notes;
+    Notifier changed;
+};
+
+struct DenialRecord {
+    UnixMillis at = 0;
+    cage::Denial denial;
+};
+
+struct NetUse {
+    std::int64_t connections = 0;
+    std::uint64_t bytes_up = 0;
+    std::uint64_t bytes_down = 0;
+};
+
+/// One live invocation: its cage, its gates and what the cage card shows. Control thread only.
+struct Worker {
+    Worker(const asio::any_io_executor& executor, Origin whose)
+        : origin(std::move(whose)), ended(executor) {}
+
+    Origin origin;
+    std::shared_ptr<const dsl::Project> project;
+    const dsl::Agent* agent = nullptr;  ///< in `project`
+    std::string input;
+    std::string agent_session;
+    CageId cage_id;
+    std::shared_ptr<cage::Cage> cage;
+    std::map<StepId, std::shared_ptr<Gate>> gates;
+    std::function<void()> cancel;  ///< asks the agent to end its turn; empty: it cannot be asked
+    bool stopping = false;
+    std::string stop_reason;
+    bool done = false;
+    Notifier ended;
+    std::deque<DenialRecord> denials;
+    std::map<std::string, NetUse> net;  ///< "name:port"
+
+    /// Refuses every step that waits: nothing new begins.
+    void close_gates() {
+        for (const auto& [id, gate] : gates) {
+            gate->refused = true;
+            gate->changed.notify();
+        }
+    }
+};
+
+}  // namespace volary::agent
