@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "base/error.hpp"
+#include "cage/explain.hpp"
+#include "cage/run.hpp"
+#include "daemon/cli/verbs.hpp"
+#include "dsl/load.hpp"
+
+#include <filesystem>
+
+#include <fmt/format.h>
+
+namespace volary::cli {
+namespace {
+
+CagePolicy load(const CageOptions& options) {
+    const auto workspace = options.workspace.empty() ? std::filesystem::current_path()
+                                                     : std::filesystem::path(options.workspace);
+    auto loaded = dsl::load_policy(options.policy, std::filesystem::absolute(workspace));
+    if (loaded.policy) return std::move(*loaded.policy);
+    std::vector<std::string> details;
+    for (const auto& diagnostic : loaded.diagnostics) details.push_back(diagnostic.text());
+    Error error(Errc::invalid, fmt::format("the policy \"{}\" cannot be used", options.policy));
+    throw error.with_details(std::move(details));
+}
+
+}  // namespace
+
+int cage_run(const CageOptions& options) {
+    cage::RunCommand command;
+    command.policy = load(options);
+    command.argv = options.command;
+    const auto verb = [&](const asio::any_io_executor&) {
+        return cage::run_command(std::move(command));
+    };
+    return run(verb);
+}
+
+int cage_explain(const Context& context, const CageOptions& options) {
+    const auto policy = load(options);
+    const cage::RealHost host;
+    if (!options.path.empty())
+        print_line(cage::explain_path(policy, options.path, host));
+    else if (context.json)
+        print_line(cage::explain_json(policy, host));
+    else
+        print_line(cage::explain_text(policy, host));
+    return 0;
+}
+
+}  // namespace volary::cli

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "base/asio.hpp"
+#include "base/json.hpp"
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace volary::http {
+class Client;
+class Socket;
+}  // namespace volary::http
+
+namespace volary::cli {
+
+/// What every verb needs to know.
+struct Context {
+    std::string socket;  ///< path of the operator socket
+    bool json = false;   ///< print what the API answered, one JSON value
+};
+
+/// The API over the operator socket. An error answer becomes the Error that it carries, so that
+/// exit codes and messages are those of the daemon.
+class Client {
+public:
+    Client(const asio::any_io_executor& executor, const Context& context);
+    ~Client();
+    Client(const Client&) = delete;
+    Client& operator=(const Client&) = delete;
+
+    asio::awaitable<Json> get(std::string path);
+    /// Sends one act under an Idempotency-Key of its own.
+    asio::awaitable<Json> act(std::string method, std::string path, Json body);
+
+    /// Opens the stream and subscribes to `session` from `after`.
+    asio::awaitable<std::shared_ptr<http::Socket>> follow(std::string session, std::int64_t after);
+
+private:
+    std::string socket_;
+    std::unique_ptr<http::Client> http_;
+};
+
+/// Runs one verb to its end on a loop of its own; an Error is printed and becomes its exit code.
+int run(const std::function<asio::awaitable<int>(asio::any_io_executor)>& verb);
+
+/// Prints an error as every verb does: one line, then one line per detail.
+int report(const std::exception& error);
+
+void print_json(const Json& doc);
+void print_line(const std::string& line);
+
+/// `text` percent-encoded for one path segment (RFC 3986, 2.1).
+std::string path_segment(const std::string& text);
+
+}  // namespace volary::cli

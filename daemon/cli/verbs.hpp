@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "daemon/cli/client.hpp"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+/// The client's verbs. Each prints to standard output and returns the process's exit code:
+/// 0 ok, 1 failed, 2 usage, 3 not found, 4 refused.
+namespace volary::cli {
+
+struct SendOptions {
+    std::string project;
+    std::string text;
+    std::string session;  ///< id or "new"; empty: the project's active session
+    bool wait = false;    ///< until the run has finished; the exit code is then its outcome
+};
+int send(const Context& context, const SendOptions& options);
+
+struct TailOptions {
+    std::string session;
+    std::int64_t after = 0;
+};
+/// Prints events until interrupted or the daemon goes.
+int tail(const Context& context, const TailOptions& options);
+
+int session_list(const Context& context, const std::string& project);
+int session_show(const Context& context, const std::string& session);
+/// `act` is hold, resume or stop.
+int session_act(const Context& context, const std::string& session, const std::string& act);
+
+struct PlanOptions {
+    std::string session;
+    std::string entry;  ///< empty: print the plan
+    std::optional<std::string> text;
+    std::optional<std::string> status;
+};
+int session_plan(const Context& context, const PlanOptions& options);
+/// Cancels a queued message by its run.
+int session_cancel(const Context& context, const std::string& session, const std::string& run);
+
+int project_add(const Context& context, const std::string& path);
+int project_list(const Context& context);
+int project_show(const Context& context, const std::string& name);
+
+int status(const Context& context);
+int auth_launch_url(const Context& context);
+
+// These need no daemon.
+int dsl_validate(const Context& context, const std::string& path);
+int dsl_show(const Context& context, const std::string& path, bool origin);
+int dsl_schema();
+
+struct CageOptions {
+    std::string policy;
+    std::string workspace;  ///< folder seen as /workspace; empty: the current one
+    std::string path;       ///< explain: why this path is or is not there
+    std::vector<std::string> command;
+};
+int cage_run(const CageOptions& options);
+int cage_explain(const Context& context, const CageOptions& options);
+
+/// One event in words, for people; empty for what only machines need.
+std::string event_line(const Json& event);
+
+}  // namespace volary::cli
