@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/app/adapters.hpp"
+
+#include "base/error.hpp"
+#include "daemon/agent/engine.hpp"
+
+namespace volary::app {
+namespace {
+
+std::string actor_of(const agent::Origin& origin) { return "agent:" + origin.agent; }
+
+constexpr const char* kDaemon = "daemon";
+
+}  // namespace
+
+void SessionHost::cage_started(
+    const agent::Origin& origin, const CageId& cage, const std::vector<std::string>& layers,
+    const std::string& limits_backend
+) {
+    session::CageStarted report{origin.invocation, cage, layers, limits_backend};
+    sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void SessionHost::cage_exited(
+    const agent::Origin& origin, const CageId& cage, const std::string& status,
+    const std::string& reason
+) {
+    session::CageExited report{origin.invocation, cage, status, reason};
+    sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void SessionHost::denied(const agent::Origin& origin, const cage::Denial& denial) {
+    session::CageDenied report{origin.invocation, denial.cage,    denial.layer, denial.what,
+                               denial.rule,       denial.process, denial.count};
+    sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void SessionHost::limited(
+    const agent::Origin& origin, const CageId& cage, const std::string& limit,
+    const std::string& detail
+) {
+    session::CageLimit report{origin.invocation, cage, limit, detail};
+    sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+asio::awaitable<void> SessionHost::output(
+    agent::Origin origin, std::string stream, std::string text
+) {
+    auto actor = actor_of(origin);
+    session::Output report{origin.invocation, std::move(stream), to_valid_utf8(text)};
+    co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+}
+
+void SessionHost::agent_session(const agent::Origin& origin, const std::string& id) {
+    session::AgentSession report{origin.invocation, id};
+    sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void SessionHost::stream(
+    const agent::Origin& origin, std::string_view kind, std::string_view text
+) {
+    sessions_.stream(origin.session, actor_of(origin), origin.invocation, kind, text);
+}
+
+void SessionHost::end_stream(const agent::Origin& origin) {
+    sessions_.end_stream(origin.session, actor_of(origin), origin.invocation);
+}
+
+asio::awaitable<void> SessionHost::request_step(agent::Origin origin, agent::StepInfo step) {
+    session::Step wanted{step.id,   origin.invocation, step.type,
+                         step.name, step.title,        step.arguments};
+    if (wanted.arguments.empty()) wanted.arguments = "{}";
+    session::RequestStep report{std::move(wanted)};
+    auto actor = actor_of(origin);
+    co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+}
+
+void SessionHost::finish_step(const agent::Origin& origin, const agent::StepResult& result) {
+    session::FinishStep report{origin.invocation, result.id,          result.ok,
+                               result.result,     result.duration_ms, result.usage};
+    sessions_.tell(origin.session, actor_of(origin), std::move(report));
+}
+
+asio::awaitable<void> SessionHost::update_plan(
+    agent::Origin origin, std::vector<agent::PlanItem> entries
+) {
+    session::UpdatePlan report{origin.invocation, {}};
+    for (auto& entry : entries)
+        report.entries.push_back(
+            {std::move(entry.id), std::move(entry.text), std::move(entry.status)}
+        );
+    auto actor = actor_of(origin);
+    co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+}
+
+asio::awaitable<InvocationId> SessionHost::invoke(
+    agent::Origin origin, std::string subagent, std::string task
+) {
+    session::InvokeSubagent report{origin.invocation, std::move(subagent), std::move(task)};
+    auto actor = actor_of(origin);
+    const auto answer =
+        co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+    co_return answer.invocation;
+}
+
+asio::awaitable<agent::SubagentAnswer> SessionHost::wait(
+    agent::Origin origin, InvocationId invocation, std::chrono::milliseconds deadline
+) {
+    const auto state = co_await sessions_.state(origin.session);
+    const auto* known = state.find_invocation(invocation);
+    // Another agent's invocations are none of the caller's business: as if they were not there.
+    if (known == nullptr || known->parent != origin.invocation)
+        throw Error(Errc::not_found, "you have made no invocation " + invocation.str());
+    const auto finished = co_await sessions_.wait_finished(origin.session, invocation, deadline);
+    co_return agent::SubagentAnswer{
+        finished.id, finished.outcome, finished.reason, finished.result
+    };
+}
+
+asio::awaitable<agent::SignalReceipt> SessionHost::signal(
+    agent::Origin origin, std::string name, std::string data
+) {
+    session::EmitSignal report{origin.invocation, std::move(name), std::move(data)};
+    auto actor = actor_of(origin);
+    const auto answer =
+        co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+    co_return agent::SignalReceipt{answer.seq};
+}
+
+void SessionHost::finished(
+    const agent::Origin& origin, const std::string& outcome, const std::string& reason,
+    const std::string& result
+) {
+    session::FinishInvocation report{origin.invocation, outcome, reason, to_valid_utf8(result)};
+    sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void EngineAgents::carry_out(
+    const SessionId& session, const std::shared_ptr<const dsl::Project>& project,
+    const session::Effect& effect
+) {
+    if (const auto* start = std::get_if<session::StartAgent>(&effect)) {
+        agent::StartRequest request;
+        request.origin = {session, start->invocation, start->agent};
+        request.project = project;
+        request.input = start->input;
+        request.agent_session = start->agent_session;
+        engine_.start(std::move(request));
+    } else if (const auto* admit = std::get_if<session::AdmitStep>(&effect)) {
+        engine_.admit(admit->invocation, admit->step, admit->notes);
+    } else if (const auto* stop = std::get_if<session::StopAgents>(&effect)) {
+        engine_.stop(stop->invocations, "stopped by the operator");
+    }
+}
+
+}  // namespace volary::app

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "daemon/agent/host.hpp"
+#include "daemon/session/manager.hpp"
+
+namespace volary::agent {
+class Engine;
+}
+
+namespace volary::app {
+
+/// What agents report, as commands to their session.
+class SessionHost final : public agent::Host {
+public:
+    explicit SessionHost(session::Manager& sessions) : sessions_(sessions) {}
+
+    void cage_started(
+        const agent::Origin& origin, const CageId& cage, const std::vector<std::string>& layers,
+        const std::string& limits_backend
+    ) override;
+    void cage_exited(
+        const agent::Origin& origin, const CageId& cage, const std::string& status,
+        const std::string& reason
+    ) override;
+    void denied(const agent::Origin& origin, const cage::Denial& denial) override;
+    void limited(
+        const agent::Origin& origin, const CageId& cage, const std::string& limit,
+        const std::string& detail
+    ) override;
+    asio::awaitable<void> output(agent::Origin origin, std::string stream, std::string text)
+        override;
+    void agent_session(const agent::Origin& origin, const std::string& id) override;
+    void stream(const agent::Origin& origin, std::string_view kind, std::string_view text) override;
+    void end_stream(const agent::Origin& origin) override;
+    asio::awaitable<void> request_step(agent::Origin origin, agent::StepInfo step) override;
+    void finish_step(const agent::Origin& origin, const agent::StepResult& result) override;
+    asio::awaitable<void> update_plan(agent::Origin origin, std::vector<agent::PlanItem> entries)
+        override;
+    asio::awaitable<InvocationId> invoke(
+        agent::Origin origin, std::string subagent, std::string task
+    ) override;
+    asio::awaitable<agent::SubagentAnswer> wait(
+        agent::Origin origin, InvocationId invocation, std::chrono::milliseconds deadline
+    ) override;
+    asio::awaitable<agent::SignalReceipt> signal(
+        agent::Origin origin, std::string name, std::string data
+    ) override;
+    void finished(
+        const agent::Origin& origin, const std::string& outcome, const std::string& reason,
+        const std::string& result
+    ) override;
+
+private:
+    session::Manager& sessions_;
+};
+
+/// What sessions decide, carried out by the agents.
+class EngineAgents final : public session::Agents {
+public:
+    explicit EngineAgents(agent::Engine& engine) : engine_(engine) {}
+
+    void carry_out(
+        const SessionId& session, const std::shared_ptr<const dsl::Project>& project,
+        const session::Effect& effect
+    ) override;
+
+private:
+    agent::Engine& engine_;
+};
+
+}  // namespace volary::app

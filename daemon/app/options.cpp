@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/app/options.hpp"
+
+#include "base/error.hpp"
+#include "base/log.hpp"
+#include "daemon/app/config.hpp"
+#include "daemon/app/daemon.hpp"
+#include "daemon/cli/verbs.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+
+#include <CLI/CLI.hpp>
+
+namespace volary::app {
+namespace {
+
+struct ServeOptions {
+    std::string config;
+    std::string state;
+    std::vector<std::string> listen;
+    int ready_fd = -1;
+    bool debug = false;
+};
+
+/// Everything that the command line can fill; one verb then uses its part.
+struct Options {
+    cli::Context context;
+    ServeOptions serve;
+    cli::SendOptions send;
+    cli::TailOptions tail;
+    cli::PlanOptions plan;
+    cli::CageOptions cage;
+    std::string session;
+    std::string run;
+    std::string project;
+    std::string path = ".";
+    bool origin = false;
+    std::string plan_text;
+    std::string plan_status;
+    std::function<int()> verb;
+};
+
+using Verb = std::function<int()>;
+
+/// A verb of the program: `--json` on each, and what to run when it was chosen.
+CLI::App* add_verb(CLI::App& parent, Options& o, std::string name, std::string about, Verb verb) {
+    auto* app = parent.add_subcommand(std::move(name), std::move(about));
+    app->add_flag("--json", o.context.json, "print the answer as JSON");
+    app->callback([&o, verb = std::move(verb)] { o.verb = verb; });
+    return app;
+}
+
+Config serve_config(const ServeOptions& options) {
+    const auto places = default_places();
+    Config config;
+    // A file that was named must be there; the usual one may be.
+    if (!options.config.empty())
+        config = load_config(options.config);
+    else if (std::filesystem::exists(places.config_file))
+        config = load_config(places.config_file);
+    if (!options.state.empty()) config.state = options.state;
+    if (!options.listen.empty()) config.listen = options.listen;
+    if (config.state.empty()) config.state = places.state;
+    config.state = std::filesystem::absolute(config.state).lexically_normal().string();
+    if (config.listen.empty()) config.listen = {"127.0.0.1:8420", "unix:" + places.socket};
+    const auto problems = config.models.check();
+    if (problems.empty()) return config;
+    Error error(Errc::invalid, "the models of the config cannot be used: " + problems.front());
+    throw error.with_details(problems);
+}
+
+int run_serve(const ServeOptions& options) {
+    if (options.debug) log::set_level(log::Level::debug);
+    return serve(serve_config(options), options.ready_fd);
+}
+
+void add_serve(CLI::App& app, Options& o) {
+    auto* serve = app.add_subcommand("serve", "run the daemon in the foreground");
+    serve->add_option("--config", o.serve.config, "TOML file (docs/config.md)");
+    serve->add_option("--state", o.serve.state, "folder of the database and the agents' homes")
+        ->envname("VOLARY_STATE");
+    serve->add_option("--listen", o.serve.listen, "ADDR:PORT on loopback or unix:PATH; repeatable");
+    serve->add_option(
+        "--ready-fd", o.serve.ready_fd, "descriptor that gets the line \"ready URL\""
+    );
+    serve->add_flag("--debug", o.serve.debug, "log more");
+    serve->callback([&o] { o.verb = [&o] { return run_serve(o.serve); }; });
+}
+
+void add_conversation(CLI::App& app, Options& o) {
+    auto* send = add_verb(app, o, "send", "send a message to a project", [&o] {
+        return cli::send(o.context, o.send);
+    });
+    send->add_option("project", o.send.project, "name of the project")->required();
+    send->add_option("text", o.send.text, "the message")->required();
+    send->add_option("--session", o.send.session, "session id, or new");
+    send->add_flag("--wait", o.send.wait, "wait for the run; exit 0 only when it succeeded");
+    auto* tail = add_verb(app, o, "tail", "print a session's events as they come", [&o] {
+        return cli::tail(o.context, o.tail);
+    });
+    tail->add_option("session", o.tail.session, "session id")->required();
+    tail->add_option("--after", o.tail.after, "begin after this log position")
+        ->check(CLI::NonNegativeNumber);
+}
+
+void add_plan(CLI::App& session, Options& o) {
+    auto* plan = add_verb(session, o, "plan", "print the plan, or edit it while held", [&o] {
+        if (!o.plan_text.empty()) o.plan.text = o.plan_text;
+        if (!o.plan_status.empty()) o.plan.status = o.plan_status;
+        return cli::session_plan(o.context, o.plan);
+    });
+    plan->add_option("session", o.plan.session, "session id")->required();
+    plan->add_option("entry", o.plan.entry, "id of the entry to edit");
+    plan->add_option("--text", o.plan_text, "its new text");
+    plan->add_option("--status", o.plan_status, "pending, in_progress or completed");
+}
+
+void add_session(CLI::App& app, Options& o) {
+    auto* session = app.add_subcommand("session", "list, show and control sessions");
+    session->require_subcommand(1);
+    add_verb(*session, o, "list", "newest activity first", [&o] {
+        return cli::session_list(o.context, o.project);
+    })->add_option("--project", o.project, "of one project only");
+    add_verb(
+        *session, o, "show", "state, agents, plan and queue",
+        [&o] { return cli::session_show(o.context, o.session); }
+    )
+        ->add_option("session", o.session, "session id")
+        ->required();
+    const auto act = [&](const std::string& name, const std::string& about) {
+        add_verb(
+            *session, o, name, about,
+            [&o, name] { return cli::session_act(o.context, o.session, name); }
+        )
+            ->add_option("session", o.session, "session id")
+            ->required();
+    };
+    act("hold", "admit no new step");
+    act("resume", "go on; agents are told of edits");
+    act("stop", "end the run and everything below it");
+    add_plan(*session, o);
+    auto* cancel = add_verb(*session, o, "cancel", "cancel a queued message", [&o] {
+        return cli::session_cancel(o.context, o.session, o.run);
+    });
+    cancel->add_option("session", o.session, "session id")->required();
+    cancel->add_option("run", o.run, "run id of the message")->required();
+}
+
+void add_project(CLI::App& app, Options& o) {
+    auto* project = app.add_subcommand("project", "add, list and show projects");
+    project->require_subcommand(1);
+    add_verb(
+        *project, o, "add", "add the project in a folder",
+        [&o] { return cli::project_add(o.context, o.path); }
+    )
+        ->add_option("folder", o.path, "folder with .volary/project.yaml")
+        ->required();
+    add_verb(*project, o, "list", "every project", [&o] { return cli::project_list(o.context); });
+    add_verb(
+        *project, o, "show", "agents, cages and problems of one",
+        [&o] { return cli::project_show(o.context, o.project); }
+    )
+        ->add_option("name", o.project, "name of the project")
+        ->required();
+}
+
+void add_dsl(CLI::App& app, Options& o) {
+    auto* dsl = app.add_subcommand("dsl", "check and show project files (needs no daemon)");
+    dsl->require_subcommand(1);
+    add_verb(*dsl, o, "validate", "tell every problem of a project file", [&o] {
+        return cli::dsl_validate(o.context, o.path);
+    })->add_option("path", o.path, "folder or file; the current folder unless told");
+    auto* show = add_verb(*dsl, o, "show", "the resolved project", [&o] {
+        return cli::dsl_show(o.context, o.path, o.origin);
+    });
+    show->add_option("path", o.path, "folder or file; the current folder unless told");
+    show->add_flag("--origin", o.origin, "print file and line of each value");
+    add_verb(*dsl, o, "schema", "JSON Schema of a project file", [] { return cli::dsl_schema(); });
+}
+
+void add_cage(CLI::App& app, Options& o) {
+    auto* cage = app.add_subcommand("cage", "run and explain cages (needs no daemon)");
+    cage->require_subcommand(1);
+    auto* run = add_verb(*cage, o, "run", "run a command in a cage", [&o] {
+        return cli::cage_run(o.cage);
+    });
+    auto* explain = add_verb(*cage, o, "explain", "print what a policy compiles to", [&o] {
+        return cli::cage_explain(o.context, o.cage);
+    });
+    for (auto* verb : {run, explain}) {
+        verb->add_option("--policy", o.cage.policy, "YAML file with one cage (docs/dsl.md)")
+            ->required();
+        verb->add_option("--workspace", o.cage.workspace, "folder seen as /workspace");
+    }
+    explain->add_option("--path", o.cage.path, "tell why this path is or is not there");
+    run->add_option("command", o.cage.command, "after --: program and arguments")->required();
+}
+
+void add_rest(CLI::App& app, Options& o) {
+    add_verb(app, o, "status", "how the daemon is", [&o] { return cli::status(o.context); });
+    auto* auth = app.add_subcommand("auth", "sign in");
+    auth->require_subcommand(1);
+    add_verb(*auth, o, "launch-url", "a URL that signs one browser in, once", [&o] {
+        return cli::auth_launch_url(o.context);
+    });
+    auto* config = app.add_subcommand("config", "the operator's config file");
+    config->require_subcommand(1);
+    auto* check = add_verb(*config, o, "check", "tell every problem of a config file", [&o] {
+        o.serve.config = o.path;
+        serve_config(o.serve);
+        cli::print_line(o.path + " is valid");
+        return 0;
+    });
+    check->add_option("file", o.path, "TOML file")->required();
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+    Options options;
+    CLI::App app("volary keeps AI agents in cages, on this host.", "volary");
+    app.set_version_flag("--version", std::string("volary ") + VOLARY_VERSION);
+    app.add_option("--socket", options.context.socket, "the daemon's operator socket")
+        ->envname("VOLARY_SOCKET")
+        ->default_val(default_places().socket);
+    app.require_subcommand(1);
+    add_serve(app, options);
+    add_conversation(app, options);
+    add_session(app, options);
+    add_project(app, options);
+    add_dsl(app, options);
+    add_cage(app, options);
+    add_rest(app, options);
+    try {
+        app.parse(argc, argv);
+    } catch (const CLI::ParseError& error) {
+        // Help and version are no failures; everything else is a wrong use of the program.
+        return app.exit(error) == 0 ? 0 : 2;
+    }
+    try {
+        return options.verb();
+    } catch (const std::exception& error) {
+        return cli::report(error);
+    }
+}
+
+}  // namespace volary::app
