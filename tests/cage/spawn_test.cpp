@@ -159,6 +159,18 @@ for family, address in ((socket.AF_INET, '1.1.1.1'), (socket.AF_INET6, '2606:470
     CHECK(outcome.out == "refused\nrefused\n");
 }
 
+TEST_CASE("an allowed name has an address inside, another has none", "[cage]") {
+    Aviary aviary;
+    auto request =
+        aviary.request({"/bin/sh", "-c", "getent ahosts a.example; getent hosts b.example"});
+    request.policy.net = {{NetRule::Kind::name, "a.example", 443, false, "", "a.example:443"}};
+    request.internal_names = {"volary.internal"};
+    const auto outcome = aviary.run(std::move(request));
+    INFO(outcome.err);
+    CHECK_THAT(outcome.out, Contains("198.18.") && Contains("fd76:") && Contains("a.example"));
+    CHECK_THAT(outcome.out, !Contains("b.example"));
+}
+
 TEST_CASE("no descriptor leaks into a cage, the signal pipe is 3", "[cage]") {
     Aviary aviary;
     const std::string script =
