@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+// The entries that hold no other: refusals, turns of the run, the plan, signals, output.
+import { Show } from "solid-js";
+import type {
+  ControlEntry,
+  DenialEntry,
+  Entry,
+  PlanChangeEntry,
+  WireEntry,
+} from "../fold/entries.ts";
+import { clock, count, exact, firstLine, leaf, pretty, visible, who } from "../text/words.ts";
+import { Code, Fold } from "./fold.tsx";
+import { Icon, type Mark, StateWord } from "./icon.tsx";
+
+export function Denial(props: { entry: DenialEntry }) {
+  return (
+    <div class="card card-denied" role="note">
+      <p class="card-head">
+        <StateWord of="denied" text="denied" />
+        <strong class="mono">{visible(props.entry.what)}</strong>
+        <Show when={props.entry.count > 1}>
+          <span class="dim num">{props.entry.count} times</span>
+        </Show>
+      </p>
+      <p class="meta">
+        by {props.entry.layer}
+        <Show when={props.entry.process}> · tried by {visible(props.entry.process)}</Show>
+      </p>
+      <Show
+        when={props.entry.rule}
+        fallback={<p class="meta">No rule of a project file can allow this.</p>}
+      >
+        <p class="meta">To allow it, write in the project file:</p>
+        <pre class="code">{visible(props.entry.rule)}</pre>
+      </Show>
+    </div>
+  );
+}
+
+const controlWords: Record<ControlEntry["what"], string> = {
+  holding: "asked to hold",
+  held: "everything holds",
+  resumed: "resumed",
+  stopping: "asked to stop",
+  finished: "run",
+};
+
+function controlMark(entry: ControlEntry): Mark {
+  if (entry.what === "finished") return entry.outcome ?? "lost";
+  return entry.what === "resumed" ? "working" : entry.what;
+}
+
+export function Control(props: { entry: ControlEntry }) {
+  const text = () => {
+    const entry = props.entry;
+    if (entry.what === "finished") return `run ${entry.outcome}`;
+    const name = entry.actor === "daemon" ? "" : `${who(entry.actor)} `;
+    return name + controlWords[entry.what];
+  };
+  return (
+    <div class="rule">
+      <StateWord of={controlMark(props.entry)} text={text()} />
+      <Show when={props.entry.reason}>
+        <span class="dim">{visible(props.entry.reason)}</span>
+      </Show>
+      <time class="dim num" title={exact(props.entry.at)}>
+        {clock(props.entry.at)}
+      </time>
+    </div>
+  );
+}
+
+export function PlanChange(props: { entry: PlanChangeEntry }) {
+  const before = () => props.entry.before;
+  const edited = () => props.entry.after?.text ?? before()?.text ?? "";
+  return (
+    <Show
+      when={before()}
+      fallback={
+        <Fold
+          icon="list"
+          line={
+            <>
+              <span class="verb">updated the plan</span> {props.entry.done} of {props.entry.total}{" "}
+              done
+              <Show when={props.entry.current}>
+                <span class="result">{firstLine(visible(props.entry.current), 80)}</span>
+              </Show>
+            </>
+          }
+        />
+      }
+    >
+      <div class="card card-edit">
+        <p class="card-head">
+          <Icon small name="edit" />
+          <strong>{who(props.entry.actor)} edited the plan</strong>
+        </p>
+        <Show when={before()?.text && before()?.text !== edited()}>
+          <p class="was" dir="auto">
+            {visible(before()?.text ?? "")}
+          </p>
+        </Show>
+        <p dir="auto">{visible(edited())}</p>
+        <Show when={props.entry.after?.status && props.entry.after.status !== before()?.status}>
+          <p class="meta">
+            {before()?.status ?? ""} → {props.entry.after?.status}
+          </p>
+        </Show>
+      </div>
+    </Show>
+  );
+}
+
+export function Wire(props: { entry: WireEntry }) {
+  return (
+    <Show
+      when={props.entry.limit === ""}
+      fallback={
+        <Fold
+          icon="wire"
+          tone="line-failed"
+          line={
+            <>
+              <span class="verb">interconnect {props.entry.action}</span> a signal: limit{" "}
+              {props.entry.limit}
+            </>
+          }
+          side={`#${props.entry.signalSeq}`}
+        />
+      }
+    >
+      <Fold
+        icon="wire"
+        tone="line-wire"
+        line={
+          <>
+            <span class="verb">interconnect</span>{" "}
+            <span class="object">
+              {leaf(props.entry.from)} → {leaf(props.entry.invoke)}
+            </span>
+          </>
+        }
+        side={`#${props.entry.signalSeq}`}
+      />
+    </Show>
+  );
+}
+
+export function Other(props: { entry: Entry }) {
+  const entry = props.entry;
+  switch (entry.kind) {
+    case "limit":
+      return (
+        <div class="card card-denied">
+          <p class="card-head">
+            <StateWord of="denied" text="limit" />
+            <strong>{entry.limit}</strong>
+          </p>
+          <p class="meta">{visible(entry.detail)}</p>
+        </div>
+      );
+    case "signal":
+      return (
+        <Fold
+          icon="radio"
+          tone="line-wire"
+          line={
+            <>
+              <span class="verb">signal</span> <span class="object">{visible(entry.signal)}</span>
+              <span class="result">{firstLine(visible(JSON.stringify(entry.data) ?? ""), 80)}</span>
+            </>
+          }
+          side={`#${entry.seq}`}
+          detail={() => <Code label="data" text={visible(pretty(entry.data))} />}
+        />
+      );
+    case "note":
+      return (
+        <Fold
+          icon="edit"
+          line={
+            <>
+              <span class="verb">told the agent</span> {firstLine(visible(entry.text), 120)}
+            </>
+          }
+          detail={() => <Code label="note" text={visible(entry.text)} />}
+        />
+      );
+    case "cage":
+      return (
+        <Fold
+          icon="shield"
+          tone="line-failed"
+          line={
+            <>
+              <span class="verb">cage ended</span> {entry.status} {visible(entry.reason)}
+            </>
+          }
+        />
+      );
+    case "unknown":
+      return (
+        <Fold
+          icon="file"
+          line={
+            <>
+              <span class="verb">{visible(entry.event)}</span> {who(entry.actor)}
+            </>
+          }
+          detail={() => <Code label="event" text={visible(pretty(entry.body))} />}
+        />
+      );
+    default:
+      return null;
+  }
+}
+
+export function Output(props: { text: string; stream: string }) {
+  const lines = () => visible(props.text).trimEnd().split("\n");
+  return (
+    <Fold
+      icon="terminal"
+      tone={props.stream === "stderr" ? "line-err" : ""}
+      line={
+        <>
+          <span class="verb">{props.stream}</span>{" "}
+          <span class="mono">{firstLine(lines()[lines().length - 1] ?? "", 120)}</span>
+        </>
+      }
+      side={lines().length > 1 ? count(lines().length, "line") : ""}
+      detail={() => <Code label={props.stream} text={lines().join("\n")} />}
+    />
+  );
+}
