@@ -66,11 +66,7 @@ ensure_page_packages() {
     if [ -f "$stamp" ] && [ ! "$root/webui/package-lock.json" -nt "$stamp" ]; then return; fi
     ensure_node
     say "installing the page's npm packages (webui/package-lock.json)"
-    # npm 11's `ci` refuses a lock that lacks packages of other platforms, which a registry need not
-    # have; `install` takes the same locked versions and leaves the lock alone.
-    (cd "$root/webui" &&
-        { npm ci --no-audit --no-fund --loglevel=silent >&2 ||
-            npm install --no-save --no-audit --no-fund --loglevel=error >&2; })
+    (cd "$root/webui" && npm ci --no-audit --no-fund --loglevel=error >&2)
     touch "$stamp"
 }
 
