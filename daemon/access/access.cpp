@@ -17,6 +17,8 @@ constexpr UnixMillis kCodeLifeMs = 10 * 60 * 1000;
 constexpr UnixMillis kDeviceLifeMs = 30LL * 24 * 60 * 60 * 1000;
 /// How long a cookie that was found good is believed without asking the store.
 constexpr UnixMillis kBelieveMs = 15'000;
+/// "Last seen" is told in minutes; writing it more often would only cost commits.
+constexpr UnixMillis kTouchMs = 5 * 60 * 1000;
 constexpr std::size_t kMaxKnown = 1024;
 /// 2^128 codes at ten guesses a minute: never. The limit is there to make noise visible.
 constexpr std::size_t kMaxWrongCodes = 10;
@@ -124,7 +126,7 @@ asio::awaitable<std::optional<http::Response>> Access::judge_cookie(
         facts.identity = identity;
         if (known_.size() >= kMaxKnown) known_.clear();
         known_[token_hash] = {*device, identity, now + kBelieveMs};
-        co_await store_.touch_device(device->id, now);
+        if (now - device->last_seen >= kTouchMs) co_await store_.touch_device(device->id, now);
     }
     auto verdict = conclude(request, facts, "cookie");
     if (auto* refusal = std::get_if<http::Response>(&verdict)) co_return std::move(*refusal);

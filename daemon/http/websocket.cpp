@@ -211,9 +211,11 @@ private:
     }
 
     void fail(ErrorCode error) {
-        if (error == websocket::error::closed && !closing_) {
-            const auto& reason = ws_.reason();
-            ended(reason.code, std::string(reason.reason.data(), reason.reason.size()));
+        const auto& told = ws_.reason();
+        // Even when answering the peer's close frame failed, what it said counts.
+        if (!closing_ && (error == websocket::error::closed || told.code != 0)) {
+            ended(told.code, std::string(told.reason.data(), told.reason.size()));
+            if (error != websocket::error::closed) drop();
             return;
         }
         // While closing, async_close() tells the end; a read that fails meanwhile says nothing new.
