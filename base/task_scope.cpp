@@ -10,6 +10,7 @@
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/multiple_exceptions.hpp>
 #include <boost/system/system_error.hpp>
 
 namespace volary {
@@ -19,6 +20,9 @@ bool is_cancellation(const std::exception_ptr& error) {
         std::rethrow_exception(error);
     } catch (const boost::system::system_error& e) {
         return e.code() == asio::error::operation_aborted;
+    } catch (const asio::multiple_exceptions& e) {
+        // Parallel waits (`a && b`) that are cancelled all fail; the first failure is the cause.
+        return is_cancellation(e.first_exception());
     } catch (...) {
         return false;
     }

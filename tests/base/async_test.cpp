@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>
 
@@ -34,6 +35,17 @@ asio::awaitable<void> wait_forever(bool* ended) {
     timer.expires_at(asio::steady_timer::time_point::max());
     co_await timer.async_wait(as_result);
     *ended = true;
+}
+
+asio::awaitable<void> wait_throwing() {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    timer.expires_at(asio::steady_timer::time_point::max());
+    co_await timer.async_wait(asio::use_awaitable);
+}
+
+asio::awaitable<void> wait_twice() {
+    using namespace asio::experimental::awaitable_operators;
+    co_await (wait_throwing() && wait_throwing());
 }
 
 asio::awaitable<void> fail() {
@@ -84,6 +96,17 @@ TEST_CASE("closing a scope ends its tasks and tells no error", "[base]") {
     CHECK(ended);
     CHECK(errors.empty());
     CHECK_THROWS_AS(scope.spawn("late", fail()), Error);
+}
+
+TEST_CASE("parallel waits that are cancelled together are a cancellation", "[task_scope]") {
+    asio::io_context loop;
+    std::vector<std::string> failed;
+    TaskScope scope(loop.get_executor(), [&](std::string_view name, const std::exception_ptr&) {
+        failed.emplace_back(name);
+    });
+    scope.spawn("two waits", wait_twice());
+    run(loop, close_scope(&scope));
+    CHECK(failed.empty());
 }
 
 TEST_CASE("a scope tells which task failed", "[base]") {
