@@ -123,6 +123,16 @@ std::string to_valid_utf8(std::string_view text) {
     return out;
 }
 
+std::size_t utf8_unfinished_tail(std::string_view text) noexcept {
+    for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
+        const auto byte = static_cast<unsigned char>(text[text.size() - back]);
+        if ((byte & 0xC0U) == 0x80U) continue;
+        const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
+        return length > back ? back : 0;
+    }
+    return 0;
+}
+
 std::string_view utf8_prefix(std::string_view text, std::size_t max) noexcept {
     if (text.size() <= max) return text;
     while (max > 0 && (static_cast<unsigned char>(text[max]) & 0xC0U) == 0x80U) --max;

@@ -33,6 +33,10 @@ bool is_utf8(std::string_view text) noexcept;
 /// `text` with each malformed byte replaced by U+FFFD, for what processes print.
 std::string to_valid_utf8(std::string_view text);
 
+/// How many bytes at the end of `text` begin a UTF-8 character without ending it, at most 3: what a
+/// reader keeps back until the rest has arrived.
+std::size_t utf8_unfinished_tail(std::string_view text) noexcept;
+
 /// The start of `text`, at most `max` bytes long, never cutting a UTF-8 character.
 std::string_view utf8_prefix(std::string_view text, std::size_t max) noexcept;
 

@@ -12,17 +12,6 @@ namespace {
 
 constexpr std::size_t kChunk = 16 * 1024;  // one event: a screenful or ten, not a file
 
-/// Bytes at the end of `text` that begin a UTF-8 character without ending it, at most 3.
-std::size_t unfinished_tail(std::string_view text) {
-    for (std::size_t back = 1; back <= 3 && back <= text.size(); ++back) {
-        const auto byte = static_cast<unsigned char>(text[text.size() - back]);
-        if ((byte & 0xC0U) == 0x80U) continue;
-        const std::size_t length = byte >= 0xF0 ? 4 : byte >= 0xE0 ? 3 : byte >= 0xC0 ? 2 : 1;
-        return length > back ? back : 0;
-    }
-    return 0;
-}
-
 }  // namespace
 
 asio::awaitable<void> read_chunks(UniqueFd fd, TakeChunk take) {
@@ -36,7 +25,7 @@ asio::awaitable<void> read_chunks(UniqueFd fd, TakeChunk take) {
         if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
         if (error) break;
         held.append(buffer, 0, count);
-        const auto tail = unfinished_tail(held);
+        const auto tail = utf8_unfinished_tail(held);
         auto chunk = held.substr(0, held.size() - tail);
         held.erase(0, chunk.size());
         if (!chunk.empty()) co_await take(std::move(chunk));

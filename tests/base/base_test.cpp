@@ -77,6 +77,18 @@ TEST_CASE("a UTF-8 prefix never cuts a character", "[base]") {
     CHECK(utf8_prefix("ab", 9) == "ab");
 }
 
+TEST_CASE("the start of a character whose end has not come is told", "[base]") {
+    const std::string euro = "\xe2\x82\xac";
+    CHECK(utf8_unfinished_tail("") == 0);
+    CHECK(utf8_unfinished_tail("abc") == 0);
+    CHECK(utf8_unfinished_tail(euro) == 0);
+    CHECK(utf8_unfinished_tail("a" + euro.substr(0, 1)) == 1);
+    CHECK(utf8_unfinished_tail("a" + euro.substr(0, 2)) == 2);
+    CHECK(utf8_unfinished_tail("\xf0\x9f\x98") == 3);
+    // Bytes that no character begins with are not worth waiting for.
+    CHECK(utf8_unfinished_tail("\x80\x80\x80\x80") == 0);
+}
+
 TEST_CASE("base64url and hex agree with RFC 4648", "[base]") {
     const auto bytes = [](std::string_view s) { return std::as_bytes(std::span(s)); };
     CHECK(to_base64url(bytes("")).empty());

@@ -4,6 +4,7 @@
 #include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "base/ids.hpp"
+#include "daemon/agent/builtin/live_output.hpp"
 
 #include <algorithm>
 #include <fnmatch.h>
@@ -14,9 +15,7 @@
 namespace volary::builtin {
 namespace {
 
-constexpr std::size_t kTitleBytes = 120;    // one line on a phone, or two
-constexpr std::size_t kLiveBytes = 4096;    // the tail of what a running tool printed
-constexpr std::int64_t kLiveEveryMs = 200;  // five pictures a second look live
+constexpr std::size_t kTitleBytes = 120;  // one line on a phone, or two
 constexpr JsonLimits kInputLimits{std::size_t{64} << 20U, 128};
 
 std::string first_line(std::string_view text, std::size_t max) {
@@ -38,29 +37,6 @@ std::string title_of(const ToolUse& tool, const ToolSpec* spec) {
             return first_line(name + " " + value, kTitleBytes);
     return name;
 }
-
-/// Sends the tail of a tool's output now and then.
-class LiveOutput {
-public:
-    LiveOutput(const Clock& clock, std::function<void(std::string_view)> show)
-        : clock_(clock), show_(std::move(show)) {}
-
-    void add(std::string_view bytes) {
-        tail_.append(bytes);
-        if (tail_.size() > 2 * kLiveBytes) tail_.erase(0, tail_.size() - kLiveBytes);
-        const auto now = clock_.now_ms();
-        if (now - shown_at_ < kLiveEveryMs) return;
-        shown_at_ = now;
-        const auto start = tail_.size() > kLiveBytes ? tail_.size() - kLiveBytes : 0;
-        show_(to_valid_utf8(std::string_view(tail_).substr(start)));
-    }
-
-private:
-    const Clock& clock_;
-    std::function<void(std::string_view)> show_;
-    std::string tail_;
-    UnixMillis shown_at_ = 0;
-};
 
 }  // namespace
 
@@ -215,6 +191,29 @@ void TurnRunner::update_tool(const std::string& id, acp::ToolStatus status, std:
     parts_.host.update(std::move(update));
 }
 
+asio::awaitable<ToolOutcome> TurnRunner::run_tool(ToolUse tool, std::string input) {
+    const auto executor = co_await asio::this_coro::executor;
+    LiveOutput::Show show = [this, call = tool.id](std::string_view text) {
+        update_tool(call, acp::ToolStatus::in_progress, text);
+    };
+    const auto live = std::make_shared<LiveOutput>(executor, std::move(show));
+    OnOutput on_output = [live](std::string_view bytes) { live->add(bytes); };
+    ToolOutcome outcome;
+    // An unreachable tool server is the model's to deal with: the turn goes on.
+    try {
+        auto done = co_await parts_.tools.call(tool.name, std::move(input), std::move(on_output));
+        outcome = std::move(done);
+    } catch (const Error& e) {
+        outcome = {false, e.what()};
+    } catch (...) {
+        // Cancelled: what it printed until now still belongs to the log.
+        live->finish();
+        throw;
+    }
+    live->finish();
+    co_return outcome;
+}
+
 asio::awaitable<void> TurnRunner::tool_step(ToolUse tool) {
     // A conversation that was loaded may begin with a tool call.
     co_await ensure_tools();
@@ -244,20 +243,11 @@ asio::awaitable<void> TurnRunner::tool_step(ToolUse tool) {
                 input
             ));
         }
-        auto live = std::make_shared<LiveOutput>(parts_.clock, [this, call = tool.id](auto text) {
-            update_tool(call, acp::ToolStatus::in_progress, text);
-        });
-        OnOutput on_output = [live](std::string_view bytes) { live->add(bytes); };
         if (spec == nullptr) {
             outcome = {false, "there is no tool named " + tool.name};
         } else {
-            // An unreachable tool server is the model's to deal with: the turn goes on.
-            try {
-                auto done = co_await parts_.tools.call(tool.name, std::move(input), on_output);
-                outcome = std::move(done);
-            } catch (const Error& e) {
-                outcome = {false, e.what()};
-            }
+            auto done = co_await run_tool(tool, std::move(input));
+            outcome = std::move(done);
         }
     }
     turn_->tool_finished(tool.id, outcome.text, !outcome.ok);

@@ -48,6 +48,8 @@ public:
 private:
     asio::awaitable<void> model_step();
     asio::awaitable<void> tool_step(ToolUse tool);
+    /// What the tool prints meanwhile is shown live; a tool that fails is an outcome.
+    asio::awaitable<ToolOutcome> run_tool(ToolUse tool, std::string input);
     asio::awaitable<void> ensure_tools();
     std::string make_request(const acp::StepDecision& decision) const;
     acp::Step describe_model_call() const;
