@@ -129,7 +129,8 @@ std::string json_schema() {
     auto root = writer.write(project_type());
     Ordered out{
         {"$schema", "https://json-schema.org/draft/2020-12/schema"},
-        {"title", "volary project file, version 1"}
+        {"title", "volary project file, version 1"},
+        {"type", "object"}
     };
     out.update(root);
     out["$defs"] = writer.definitions();

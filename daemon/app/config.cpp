@@ -83,11 +83,10 @@ public:
 
     void finish() const {
         if (problems_.empty()) return;
+        // One problem is the message; several are listed below one line that counts them.
+        if (problems_.size() == 1) throw Error(Errc::invalid, problems_.front());
         Error error(
-            Errc::invalid, fmt::format(
-                               "the config \"{}\" has {} problem{}: {}", file_, problems_.size(),
-                               problems_.size() == 1 ? "" : "s", problems_.front()
-                           )
+            Errc::invalid, fmt::format("the config \"{}\" has {} problems", file_, problems_.size())
         );
         throw error.with_details(problems_);
     }
@@ -119,10 +118,16 @@ void read_models(Reader& reader, const toml::table& root, model::Catalogue& mode
         reader.only(*entry, where, {"provider", "script"});
         const auto provider = reader.string(*entry, where, "provider");
         const auto script = reader.string(*entry, where, "script");
-        if (provider != "replay")
-            reader.problem(node, where + ".provider", "must be \"replay\", the one that there is");
-        if (script.empty()) reader.problem(node, where + ".script", "required string");
-        if (folder.empty() && !script.starts_with('/'))
+        if (const auto* given = entry->get("provider"); given == nullptr)
+            reader.problem(node, where + ".provider", "required string: \"replay\"");
+        else if (given->is_string() && provider != "replay")
+            reader.problem(
+                *given, where + ".provider",
+                fmt::format("\"{}\" is not there; the one that there is: \"replay\"", provider)
+            );
+        if (script.empty())
+            reader.problem(node, where + ".script", "required string");
+        else if (folder.empty() && !script.starts_with('/'))
             reader.problem(node, where + ".script", "needs [replay] dir, or an absolute path");
         const std::filesystem::path file = std::filesystem::path(folder) / (script + ".json");
         models.aliases[std::string(alias.str())] = {model::Provider::replay, file};

@@ -60,6 +60,27 @@ void ensure_folder(const std::string& path) {
     );
 }
 
+/// A cage needs all of them, so a daemon without them would only fail later and less clearly.
+void require_programs(const cage::SpawnerPaths& paths, const std::string& agent) {
+    if (paths.bwrap.empty())
+        throw Error(
+            Errc::unavailable,
+            "bwrap is not in PATH: cages need it; install it with: apt-get install bubblewrap"
+        );
+    for (const auto& path : {paths.shim, paths.init, agent}) {
+        if (::access(path.c_str(), X_OK) != 0)
+            throw Error(
+                Errc::unavailable,
+                fmt::format("\"{}\" is missing: it belongs beside this program", path)
+            );
+    }
+}
+
+std::string agent_program() {
+    const auto folder = std::filesystem::read_symlink("/proc/self/exe").parent_path();
+    return (folder / "volary-agent").string();
+}
+
 struct Address {
     std::string host;
     std::uint16_t port = 0;
@@ -166,10 +187,7 @@ private:
         return hooks;
     }
 
-    agent::EnginePaths engine_paths() const {
-        const auto program = std::filesystem::read_symlink("/proc/self/exe").parent_path();
-        return {(program / "volary-agent").string(), config_.state + "/homes"};
-    }
+    agent::EnginePaths engine_paths() const { return {agent_program(), config_.state + "/homes"}; }
 
     access::AccessConfig access_config() const {
         access::AccessConfig config;
@@ -254,6 +272,7 @@ asio::awaitable<void> live(Daemon& daemon, int ready_fd) {
 
 int serve(const Config& config, int ready_fd) {
     refuse_root();
+    require_programs(cage::find_programs(), agent_program());
     // Files and sockets are the daemon's own, and for the operator socket its group's.
     ::umask(0007);
     std::signal(SIGPIPE, SIG_IGN);
