@@ -62,11 +62,10 @@ export const link = new Link(browserWorld(), {
   },
   summary: (summary) => {
     const others = sessions.list.filter((each) => each.id !== summary.id);
-    const total = others.length === sessions.list.length ? sessions.total + 1 : sessions.total;
+    const unknown = others.length === sessions.list.length;
     setSessions("list", reconcile(rankSessions([summary, ...others]), { key: "id" }));
-    setSessions("total", total);
-    const project = projects.list.findIndex((each) => each.name === summary.project);
-    if (project < 0) void readLists();
+    // New, or older than what the list holds: the counts come from the daemon.
+    if (unknown) void readLists();
   },
 });
 export const [linkState, setLinkState] = createSignal<LinkState>(link.state);

@@ -3,7 +3,7 @@ import { type Accessor, batch, createSignal, type Setter } from "solid-js";
 import { createStore, reconcile, type SetStoreFunction } from "solid-js/store";
 import { ApiError, api } from "./api/client.ts";
 import type { Delta, LiveItem, LogEvent, SessionState } from "./api/types.ts";
-import { type Entry, weight } from "./fold/entries.ts";
+import { asksLast, type Entry, weight } from "./fold/entries.ts";
 import { advance } from "./fold/live.ts";
 import { Streams } from "./fold/streams.ts";
 import { streamEntry, Transcript } from "./fold/transcript.ts";
@@ -223,8 +223,9 @@ export class Room implements Subscriber {
     }
     const list = all.slice(from).map(copy);
     this.addStreams(list);
+    const settled = settle(list);
     batch(() => {
-      this.setEntries("list", reconcile(list, { key: "id", merge: true }));
+      this.setEntries("list", reconcile(settled, { key: "id", merge: true }));
       this.setEarlier(from > 0 || (this.events[0]?.seq ?? 1) > 1);
     });
   }
@@ -237,6 +238,13 @@ export class Room implements Subscriber {
       (shown ?? list).push(streamEntry(item));
     }
   }
+}
+
+function settle(list: Entry[]): Entry[] {
+  for (const entry of list) {
+    if (entry.kind === "card") entry.children = settle(entry.children);
+  }
+  return asksLast(list);
 }
 
 function findCard(list: Entry[], invocation: string): Entry[] | null {

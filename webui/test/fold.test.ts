@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { SessionState } from "../src/api/types.ts";
-import { type CardEntry, type Entry, kCardLines, weight } from "../src/fold/entries.ts";
+import { asksLast, type CardEntry, type Entry, kCardLines, weight } from "../src/fold/entries.ts";
 import { advance } from "../src/fold/live.ts";
 import { Transcript } from "../src/fold/transcript.ts";
 import { emptyState, log, storyLog } from "./make.ts";
@@ -99,6 +99,58 @@ describe("the conversation", () => {
     const steps = transcript().filter((each) => each.kind === "step");
     expect(steps.map((each) => each.id)).toEqual(["stp_1", "stp_3"]);
     expect(steps.map((each) => each.state)).toEqual(["ended", "ended"]);
+  });
+
+  it("keeps what a command prints with the command", () => {
+    const step = { id: "s", invocation: "", type: "tool", name: "shell" };
+    const printed = (text: string) => ({ invocation: "", stream: "stdout", text });
+    const folded = new Transcript();
+    for (const event of log(
+      ["step.started", "agent:primary", step],
+      ["cage.output", "agent:primary", printed("a\n")],
+      ["cage.output", "agent:primary", printed("b\n")],
+      ["step.finished", "agent:primary", { id: "s", ok: true, result: "{}" }],
+      ["cage.output", "agent:primary", printed("late\n")],
+    )) {
+      folded.add(event);
+    }
+    expect(folded.entries).toMatchObject([
+      { kind: "step", output: "a\nb\n" },
+      { kind: "output", text: "late\n" },
+    ]);
+  });
+
+  it("counts a refusal that repeats on one card", () => {
+    const what = (name: string, count: number) => ({
+      invocation: "",
+      layer: "dns",
+      what: name,
+      count,
+    });
+    const folded = new Transcript();
+    for (const event of log(
+      ["cage.denied", "daemon", what("name a.example", 1)],
+      ["cage.denied", "daemon", what("name b.example", 1)],
+      ["cage.denied", "daemon", what("name a.example", 3)],
+    )) {
+      folded.add(event);
+    }
+    expect(folded.entries).toMatchObject([
+      { what: "name a.example", count: 4 },
+      { what: "name b.example", count: 1 },
+    ]);
+  });
+
+  it("puts an open question to a model below what it streams", () => {
+    const folded = new Transcript();
+    const ask = { id: "s", invocation: "", type: "model", name: "smart" };
+    for (const event of log(
+      ["step.started", "agent:primary", ask],
+      ["message.agent", "agent:primary", { item: "i", invocation: "", text: "hello" }],
+    )) {
+      folded.add(event);
+    }
+    expect(asksLast(folded.entries).map((each) => each.kind)).toEqual(["text", "step"]);
   });
 
   it("shows an unknown kind as such", () => {

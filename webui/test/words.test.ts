@@ -12,6 +12,7 @@ function step(change: Partial<StepFacts>): StepFacts {
     arguments: {},
     state: "ok",
     result: "",
+    output: "",
     ...change,
   };
 }
@@ -28,6 +29,7 @@ describe("words", () => {
   });
 
   it("name people and agents by their last part", () => {
+    expect(who("operator:device dev_01M7Z8R2JE18BZ0VY8VZPTJPFG")).toBe("device JPFG");
     expect([who("operator:uid 0"), who("daemon"), leaf("primary/scraper")]).toEqual([
       "uid 0",
       "daemon",
@@ -57,6 +59,23 @@ describe("a step's line", () => {
   it("tells why a command failed", () => {
     const result = JSON.stringify({ exit_code: 6, stdout: "", stderr: "could not resolve" });
     expect(stepLine(step({ state: "failed", result })).result).toBe("exit 6, could not resolve");
+  });
+
+  it("tells what waits and what runs as such", () => {
+    const words = (state: StepFacts["state"], name: string) =>
+      stepLine(step({ state, name, title: "scraper" })).verb;
+    expect([words("held", "shell"), words("running", "shell"), words("ok", "shell")]).toEqual([
+      "run",
+      "running",
+      "ran",
+    ]);
+    expect(words("running", "subagent_result")).toBe("waiting for");
+  });
+
+  it("shows what a running command printed last, and all of it when opened", () => {
+    const running = step({ state: "running", output: "one\ntwo\n" });
+    expect(stepLine(running).result).toBe("two");
+    expect(stepDetail(running)).toEqual([{ label: "output", text: "one\ntwo" }]);
   });
 
   it("survives arguments of any shape", () => {

@@ -79,7 +79,7 @@ test("9: hold on the phone, edit on the laptop, resume on the phone", async (t) 
   const laptop = await browser.laptop();
   const phone = await browser.phone();
   const session = await sendFromPhone(phone, daemon);
-  await phone.getByText(/plan 0 of 4/).waitFor();
+  await phone.getByRole("button", { name: /plan 0 of 4/ }).waitFor();
   await phone.getByRole("button", { name: "Hold" }).tap();
   await until("the run is held", async () => (await agentStatus(phone)) === "held");
 

@@ -36,6 +36,8 @@ export interface StepEntry extends Base {
   arguments: unknown;
   state: "running" | "held" | "ok" | "failed" | "ended";
   result: string;
+  /** What its program printed so far. */
+  output: string;
   duration: number;
 }
 
@@ -147,6 +149,18 @@ export type Entry =
   | NoteEntry
   | CageEntry
   | UnknownEntry;
+
+/**
+ * An open question to a model goes below what it already streams: when it ends it disappears, and
+ * nothing that is being read moves.
+ */
+export function asksLast(list: Entry[]): Entry[] {
+  const open = (entry: Entry) =>
+    entry.kind === "step" &&
+    entry.type === "model" &&
+    (entry.state === "running" || entry.state === "held");
+  return list.some(open) ? [...list.filter((each) => !open(each)), ...list.filter(open)] : list;
+}
 
 /** How many lines of a card are drawn; a card that worked for hours stays one screen. */
 export const kCardLines = 20;

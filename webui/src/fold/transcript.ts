@@ -1,6 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CageBadge, Cause, Invocation, LogEvent, Outcome, PlanEntry } from "../api/types.ts";
-import type { CardEntry, Entry, OutputEntry, StepEntry, TextEntry, UserEntry } from "./entries.ts";
+import type {
+  CardEntry,
+  DenialEntry,
+  Entry,
+  OutputEntry,
+  StepEntry,
+  TextEntry,
+  UserEntry,
+} from "./entries.ts";
 import { list, num, object, str, strings } from "./read.ts";
 import type { StreamItem } from "./streams.ts";
 
@@ -20,6 +28,8 @@ export class Transcript {
   readonly entries: Entry[] = [];
   private readonly cards = new Map<string, CardEntry>();
   private readonly steps = new Map<string, StepEntry>();
+  /** The newest shell step of each invocation. */
+  private readonly shells = new Map<string, StepEntry>();
   private readonly users = new Map<string, UserEntry>();
   private readonly top = new Set<string>();
   private readonly known: Map<string, Invocation>;
@@ -61,8 +71,15 @@ export class Transcript {
     return undefined;
   }
 
+  /** The shell command of this invocation that runs now: what is printed belongs to it. */
+  runningShell(invocation: string): StepEntry | undefined {
+    const step = this.shells.get(invocation);
+    return step?.state === "running" ? step : undefined;
+  }
+
   putStep(step: StepEntry, home: Entry[]): void {
     this.steps.set(step.id, step);
+    if (step.name === "shell") this.shells.set(step.invocation, step);
     home.push(step);
   }
 
@@ -193,6 +210,14 @@ function finishText(kind: "text" | "thought"): Handler {
   };
 }
 
+/** Whom a step waits for, by name: the log has only its id. */
+function awaited(to: Transcript, body: Record<string, unknown>): string {
+  if (!str(body, "name").endsWith("subagent_result")) return "";
+  const args = object<Record<string, unknown>>(body, "arguments");
+  const agent = to.card(args ? str(args, "invocation") : "")?.agent ?? "";
+  return agent.slice(agent.lastIndexOf("/") + 1);
+}
+
 function openStep(state: "running" | "held"): Handler {
   return (to, event) => {
     const body = event.body;
@@ -212,10 +237,11 @@ function openStep(state: "running" | "held"): Handler {
       invocation,
       type: str(body, "type") === "model" ? "model" : "tool",
       name: str(body, "name"),
-      title: str(body, "title"),
+      title: awaited(to, body) || str(body, "title"),
       arguments: body.arguments ?? {},
       state,
       result: "",
+      output: "",
       duration: 0,
     };
     to.putStep(step, to.home(invocation, event));
@@ -236,9 +262,15 @@ function finishStep(to: Transcript, event: LogEvent): void {
 }
 
 function addOutput(to: Transcript, event: LogEvent): void {
-  const home = to.home(str(event.body, "invocation"), event);
+  const invocation = str(event.body, "invocation");
   const stream = str(event.body, "stream");
   const text = str(event.body, "text");
+  const step = to.runningShell(invocation);
+  if (step) {
+    step.output = (step.output + text).slice(-kOutputChars);
+    return;
+  }
+  const home = to.home(invocation, event);
   const last = home[home.length - 1];
   if (last?.kind === "output" && last.stream === stream) {
     last.text = (last.text + text).slice(-kOutputChars);
@@ -246,6 +278,26 @@ function addOutput(to: Transcript, event: LogEvent): void {
   }
   const entry: OutputEntry = { kind: "output", id: `e${event.seq}`, at: event.at, stream, text };
   home.push(entry);
+}
+
+function denied(to: Transcript, event: LogEvent): void {
+  const home = to.home(str(event.body, "invocation"), event);
+  const entry: DenialEntry = {
+    kind: "denial",
+    id: `e${event.seq}`,
+    at: event.at,
+    layer: str(event.body, "layer"),
+    what: str(event.body, "what"),
+    rule: str(event.body, "rule"),
+    process: str(event.body, "process"),
+    count: Math.max(1, num(event.body, "count")),
+  };
+  const same = home.find(
+    (each) => each.kind === "denial" && each.what === entry.what && each.layer === entry.layer,
+  );
+  // Tried again: one card that counts, not one more.
+  if (same?.kind === "denial") same.count += entry.count;
+  else home.push(entry);
 }
 
 function control(what: "holding" | "held" | "resumed" | "stopping" | "finished"): Handler {
@@ -296,6 +348,8 @@ const nothing: Handler = () => {};
 
 const handlers: Record<string, Handler> = {
   "session.created": nothing,
+  // Which conversation of its own an agent keeps: for the daemon, after a restart.
+  "agent.session": nothing,
   "message.user": (to, event) =>
     to.putUser({
       kind: "user",
@@ -340,15 +394,7 @@ const handlers: Record<string, Handler> = {
       reason: str(event.body, "reason"),
     });
   },
-  "cage.denied": inInvocation((event) => ({
-    kind: "denial",
-    ...base(event),
-    layer: str(event.body, "layer"),
-    what: str(event.body, "what"),
-    rule: str(event.body, "rule"),
-    process: str(event.body, "process"),
-    count: num(event.body, "count"),
-  })),
+  "cage.denied": denied,
   "cage.limit": inInvocation((event) => ({
     kind: "limit",
     ...base(event),

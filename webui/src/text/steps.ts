@@ -5,13 +5,15 @@ import { bytes, firstLine, leaf, pretty, visible } from "./words.ts";
 /** What a line needs of a step; a step that waits has no result yet. */
 export type StepFacts = Pick<
   StepEntry,
-  "type" | "name" | "title" | "arguments" | "state" | "result"
+  "type" | "name" | "title" | "arguments" | "state" | "result" | "output"
 >;
 
 export type StepIcon = "terminal" | "bot" | "radio" | "list" | "file" | "tool" | "brain";
 
 export interface StepLine {
   icon: StepIcon;
+  /** True where the object is code: a command, a path. */
+  code: boolean;
   verb: string;
   object: string;
   result: string;
@@ -59,35 +61,59 @@ export function isSilent(step: StepFacts): boolean {
   return step.state === "ok" && (step.type === "model" || kTold.has(toolName(step.name)));
 }
 
-function toolLine(step: StepFacts): StepLine {
+/** [to do, doing, done]: a step that waits or runs is not told as if it were over. */
+function tense(step: StepFacts, words: readonly [string, string, string]): string {
+  if (step.state === "held") return words[0];
+  return step.state === "running" ? words[1] : words[2];
+}
+
+function shellLine(step: StepFacts): string {
+  if (step.result !== "") return shellResult(step.result);
+  const lines = step.output.trimEnd().split("\n");
+  return firstLine(lines[lines.length - 1] ?? "", 60);
+}
+
+type Words = Omit<StepLine, "code">;
+
+function toolLine(step: StepFacts): Words {
   const args = step.arguments;
   const name = toolName(step.name);
   switch (name) {
     case "shell":
       return {
         icon: "terminal",
-        verb: "ran",
+        verb: tense(step, ["run", "running", "ran"]),
         object: field(args, "command") || step.title,
-        result: shellResult(step.result),
+        result: shellLine(step),
       };
     case "subagent_invoke":
       return {
         icon: "bot",
-        verb: "called",
+        verb: tense(step, ["call", "calling", "called"]),
         object: leaf(field(args, "agent", "name", "subagent")) || step.title,
         result: "",
       };
     case "subagent_result":
-      return { icon: "bot", verb: "waited for", object: "the subagent", result: outcome(step) };
+      return {
+        icon: "bot",
+        verb: tense(step, ["wait for", "waiting for", "waited for"]),
+        object: step.title,
+        result: outcome(step),
+      };
     case "signal_emit":
       return {
         icon: "radio",
-        verb: "signalled",
+        verb: tense(step, ["signal", "signalling", "signalled"]),
         object: field(args, "signal", "name") || step.title,
         result: "",
       };
     case "plan_update":
-      return { icon: "list", verb: "wrote", object: "the plan", result: "" };
+      return {
+        icon: "list",
+        verb: tense(step, ["write", "writing", "wrote"]),
+        object: "the plan",
+        result: "",
+      };
     default:
       return {
         icon: /read|write|edit|file/.test(name) ? "file" : "tool",
@@ -106,17 +132,18 @@ function outcome(step: StepFacts): string {
 
 /** One line for a step: icon, verb, object, result. */
 export function stepLine(step: StepFacts): StepLine {
-  const line =
+  const line: Words =
     step.type === "model"
       ? {
-          icon: "brain" as const,
-          verb: step.state === "held" ? "ask" : step.state === "running" ? "asking" : "asked",
-          object: step.title || step.name || "the model",
+          icon: "brain",
+          verb: tense(step, ["ask", "asking", "asked"]),
+          object: step.name || step.title || "the model",
           result: step.state === "failed" ? firstLine(step.result, 80) : "",
         }
       : toolLine(step);
   return {
     icon: line.icon,
+    code: line.icon === "terminal" || line.icon === "file",
     verb: line.verb,
     object: firstLine(visible(line.object), 160),
     result: visible(line.result),
@@ -130,6 +157,11 @@ export function stepDetail(step: StepFacts): { label: string; text: string }[] {
   const given = command || pretty(step.arguments);
   if (given !== "" && given !== "{}") {
     parts.push({ label: command ? "command" : "arguments", text: visible(given) });
+  }
+  // What was printed is whole; of the result only the beginning is logged.
+  if (step.output !== "") {
+    parts.push({ label: "output", text: visible(step.output.trimEnd()) });
+    return parts;
   }
   const json = step.name === "shell" ? parsed(step.result) : null;
   if (json && typeof json.stdout === "string") {

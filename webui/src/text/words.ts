@@ -49,14 +49,27 @@ export function bytes(count: number): string {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
+/** 980 -> "980 tokens", 12400 -> "12k tokens" */
+export function tokens(n: number): string {
+  if (n < 1000) return `${n} tokens`;
+  const thousands = n / 1000;
+  return `${thousands < 10 ? thousands.toFixed(1) : Math.round(thousands)}k tokens`;
+}
+
 export function count(n: number, one: string, many = `${one}s`): string {
   return `${n} ${n === 1 ? one : many}`;
 }
 
-/** "operator:uid 0" -> "uid 0"; "agent:primary/scraper" -> "primary/scraper". */
+/** As much of a device's random name as tells it from the others. */
+const kDeviceTail = 4;
+
+/**
+ * "operator:uid 0" -> "uid 0"; "agent:primary/scraper" -> "primary/scraper";
+ * "operator:device dev_01M7Z8R2JE18BZ0VY8VZPTJPFG" -> "device JPFG".
+ */
 export function who(actor: string): string {
-  const colon = actor.indexOf(":");
-  return colon < 0 ? actor : actor.slice(colon + 1);
+  const name = actor.slice(actor.indexOf(":") + 1);
+  return name.replace(/\bdev_[0-9A-Z]{20,}/g, (id) => id.slice(-kDeviceTail));
 }
 
 /** "primary/scraper" -> "scraper" */

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createSignal, For, Show } from "solid-js";
+import { createMemo, createSignal, For, Show } from "solid-js";
 import { now } from "../app.ts";
 import {
   type CardEntry,
@@ -9,7 +9,7 @@ import {
   type UserEntry,
 } from "../fold/entries.ts";
 import { isSilent } from "../text/steps.ts";
-import { age, clock, count, exact, firstLine, leaf, visible, who } from "../text/words.ts";
+import { age, clock, count, exact, firstLine, leaf, tokens, visible, who } from "../text/words.ts";
 import { Badge } from "./cage.tsx";
 import { Code, Fold } from "./fold.tsx";
 import { Icon, StateWord } from "./icon.tsx";
@@ -17,6 +17,9 @@ import { invocationMark } from "./inspector.tsx";
 import { Markdown } from "./markdown.tsx";
 import { Control, Denial, Other, Output, PlanChange, Wire } from "./marks.tsx";
 import { Step } from "./step.tsx";
+
+/** Lines that are drawn beyond kCardLines before the earlier ones are folded away. */
+const kCardSlack = 5;
 
 function User(props: { entry: UserEntry }) {
   return (
@@ -43,11 +46,8 @@ function User(props: { entry: UserEntry }) {
 
 function Text(props: { entry: TextEntry }) {
   return (
-    <div class="said">
+    <div class={props.entry.streaming ? "said streaming" : "said"}>
       <Markdown text={props.entry.text} />
-      <Show when={props.entry.streaming}>
-        <span class="caret" aria-hidden="true" />
-      </Show>
       <Show when={props.entry.partial}>
         <p class="meta">
           <StateWord of="stopped" text="cut off here" />
@@ -78,7 +78,21 @@ function spent(entry: CardEntry): string {
 function Card(props: { entry: CardEntry }) {
   const [all, setAll] = createSignal(false);
   const [open, setOpen] = createSignal(true);
-  const hidden = () => (all() ? 0 : Math.max(0, props.entry.children.length - kCardLines));
+  const lines = createMemo(() =>
+    props.entry.children.filter((each) => each.kind !== "step" || !isSilent(each)),
+  );
+  // A button that saves a line or two costs as much as it saves.
+  const hidden = () =>
+    all() || lines().length <= kCardLines + kCardSlack ? 0 : lines().length - kCardLines;
+  // What an agent said last, and what a program printed, is its result: no need to tell it twice.
+  const ending = () => {
+    const { reason, result, children, outcome, runner } = props.entry;
+    if (reason !== "") return reason;
+    const told = children.some(
+      (each) => each.kind === "text" && each.text.trim() === result.trim(),
+    );
+    return told || (runner === "exec" && outcome === "succeeded") ? "" : result;
+  };
   const mark = () => invocationMark(props.entry.state, props.entry.outcome);
   return (
     <section class={`card agent-card agent-${mark()}`} aria-label={`Subagent ${props.entry.agent}`}>
@@ -91,7 +105,13 @@ function Card(props: { entry: CardEntry }) {
         <Icon small name="bot" />
         <span class="tree-name grow">{leaf(props.entry.agent)}</span>
         <StateWord of={mark()} />
-        <span class="line-side num">{spent(props.entry)}</span>
+        <span class="line-side num">
+          {spent(props.entry)}
+          <Show when={props.entry.tokens > 0}>
+            {" \u00b7 "}
+            {tokens(props.entry.tokens)}
+          </Show>
+        </span>
       </button>
       <Badge cage={props.entry.cage} />
       <Show when={open()}>
@@ -122,21 +142,19 @@ function Card(props: { entry: CardEntry }) {
               Show {count(hidden(), "earlier line")}
             </button>
           </Show>
-          <For each={hidden() > 0 ? props.entry.children.slice(-kCardLines) : props.entry.children}>
+          <For each={hidden() > 0 ? lines().slice(-kCardLines) : lines()}>
             {(entry) => <EntryView entry={entry} />}
           </For>
         </div>
-        <Show when={props.entry.state === "finished"}>
+        <Show when={props.entry.state === "finished" && ending() !== ""}>
           <Fold
             icon={props.entry.outcome === "succeeded" ? "check" : "close"}
             tone={props.entry.outcome === "succeeded" ? "" : "line-failed"}
             line={
               <>
-                <span class="verb">{props.entry.outcome}</span>{" "}
-                {firstLine(visible(props.entry.reason || props.entry.result), 140)}
+                <span class="verb">{props.entry.outcome}</span> {firstLine(visible(ending()), 140)}
               </>
             }
-            side={props.entry.tokens > 0 ? `${props.entry.tokens} tokens` : ""}
             detail={
               props.entry.result
                 ? () => <Code label="result" text={visible(props.entry.result)} />

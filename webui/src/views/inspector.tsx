@@ -43,14 +43,15 @@ function TreeNode(props: { invocation: Invocation }) {
 }
 
 function PendingRow(props: { step: PendingStep; agent: string }) {
-  const line = () => stepLine({ ...props.step, state: "held", result: "" });
+  const line = () => stepLine({ ...props.step, state: "held", result: "", output: "" });
   return (
     <li class="pending">
       <details>
         <summary>
           <StateWord of="held" text="waits" />
           <span class="grow">
-            {leaf(props.agent)}: {line().verb} <span class="object">{line().object}</span>
+            {leaf(props.agent)}: {line().verb}{" "}
+            <span class={line().code ? "object code-text" : "object"}>{line().object}</span>
           </span>
         </summary>
         <pre class="code">{visible(pretty(props.step.arguments))}</pre>

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createSignal, For, Show } from "solid-js";
 import type { ProjectSummary, SessionSummary } from "../api/types.ts";
-import { linkState, moreSessions, now, projects, route, sessions } from "../app.ts";
+import { moreSessions, now, projects, route, sessions } from "../app.ts";
 import { ago, count, exact, visible } from "../text/words.ts";
 import { Icon, StateWord } from "./icon.tsx";
-import { linkWords } from "./states.tsx";
+import { LinkChip } from "./states.tsx";
 
 function ProjectRow(props: { project: ProjectSummary }) {
   const here = () => {
@@ -71,7 +71,7 @@ export function Lists() {
         <Icon name="bird" />
         <h1>volary</h1>
         <a class="brand-link" href="#/daemon">
-          {linkWords(linkState(), now())}
+          <LinkChip />
         </a>
       </header>
       <div class="scroll">

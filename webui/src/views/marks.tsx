@@ -12,6 +12,17 @@ import { clock, count, exact, firstLine, leaf, pretty, visible, who } from "../t
 import { Code, Fold } from "./fold.tsx";
 import { Icon, type Mark, StateWord } from "./icon.tsx";
 
+const kLayerWords: Record<string, string> = {
+  dns: "This cage knows no such name.",
+  net: "No rule of this cage opens this address.",
+  sni: "The TLS handshake named another host than the rule.",
+  host: "The request named another host than the rule.",
+  limit: "The cage is at its limit.",
+  syscall: "This system call is not allowed.",
+};
+/** The layers whose rule is an entry of the network's list. */
+const kNetLayers = new Set(["dns", "net", "sni", "host"]);
+
 export function Denial(props: { entry: DenialEntry }) {
   return (
     <div class="card card-denied" role="note">
@@ -22,16 +33,19 @@ export function Denial(props: { entry: DenialEntry }) {
           <span class="dim num">{props.entry.count} times</span>
         </Show>
       </p>
-      <p class="meta">
-        by {props.entry.layer}
-        <Show when={props.entry.process}> · tried by {visible(props.entry.process)}</Show>
+      <p class="why">
+        {kLayerWords[props.entry.layer] ?? `Refused by ${props.entry.layer}.`}
+        <Show when={props.entry.process}> Tried by {visible(props.entry.process)}.</Show>
       </p>
       <Show
         when={props.entry.rule}
-        fallback={<p class="meta">No rule of a project file can allow this.</p>}
+        fallback={<p class="why">No rule of a project file can allow this.</p>}
       >
-        <p class="meta">To allow it, write in the project file:</p>
-        <pre class="code">{visible(props.entry.rule)}</pre>
+        <p class="why">
+          To allow it, add <code>{visible(props.entry.rule)}</code> to{" "}
+          {kNetLayers.has(props.entry.layer) ? <code>cage.net.allow</code> : "its cage"} in the
+          project file.
+        </p>
       </Show>
     </div>
   );

@@ -124,7 +124,7 @@ export function PlanList(props: { room: Room }) {
   };
   return (
     <>
-      <ol class="plan" data-testid="plan">
+      <ol class={props.room.state()?.run ? "plan" : "plan plan-idle"} data-testid="plan">
         <For each={plan()} fallback={<p class="hint">The agent has not written a plan yet.</p>}>
           {(entry) => (
             <li class={`plan-entry plan-${entry.status}`} data-entry={entry.id}>

@@ -155,7 +155,7 @@ function RunStrip(props: { room: Room; inspect: () => void }) {
     const parts: string[] = [];
     if (waits() > 0) parts.push(count(waits(), "step waits", "steps wait"));
     parts.push(plan().length > 0 ? `plan ${done()} of ${plan().length}` : "no plan yet");
-    if (current()) parts.push(current());
+    if (current() && status() !== "idle") parts.push(current());
     return parts.join(" \u00b7 ");
   };
   return (

@@ -21,6 +21,20 @@ function linkMark(state: LinkState): Mark {
   return state.phase === "connecting" ? "starting" : "failed";
 }
 
+/** The link's state: shape, word, colour. */
+export function LinkChip(props: { name?: string }) {
+  return (
+    <span
+      class={`link-chip link-${linkState().phase}`}
+      data-testid={props.name}
+      title={`since ${exact(linkState().since)}`}
+    >
+      <StateMark of={linkMark(linkState())} />
+      {linkWords(linkState(), now())}
+    </span>
+  );
+}
+
 export function LinkStates(props: { state: SessionState | null; lastEventAt: number }) {
   const heard = () => linkState().heard;
   const agent = () => {
@@ -31,20 +45,13 @@ export function LinkStates(props: { state: SessionState | null; lastEventAt: num
   };
   return (
     <div class="links" aria-live="off">
-      <span
-        class={`link-chip link-${linkState().phase}`}
-        data-testid="link"
-        title={`since ${exact(linkState().since)}`}
-      >
-        <StateMark of={linkMark(linkState())} />
-        {linkWords(linkState(), now())}
-      </span>
+      <LinkChip name="link" />
       <span class="link-chip num" data-testid="daemon" title={heard() ? exact(heard()) : ""}>
         daemon {heard() ? `${age(now() - heard())} ago` : "not heard yet"}
       </span>
       <Show when={props.state}>
         {(state) => (
-          <span class="link-chip num" data-testid="agent" data-status={state().status}>
+          <span class="link-chip link-agent num" data-testid="agent" data-status={state().status}>
             <StateWord of={state().status} text={`agent ${agent()}`} />
           </span>
         )}

@@ -34,7 +34,8 @@ export function Step(props: { entry: StepEntry }) {
       tone={props.entry.state === "failed" ? "line-failed" : ""}
       line={
         <>
-          <span class="verb">{line().verb}</span> <span class="object">{line().object}</span>
+          <span class="verb">{line().verb}</span>{" "}
+          <span class={line().code ? "object code-text" : "object"}>{line().object}</span>
           <Show when={line().result}>
             <span class="result">{line().result}</span>
           </Show>
