@@ -30,7 +30,7 @@ export function Denial(props: { entry: DenialEntry }) {
         <StateWord of="denied" text="denied" />
         <strong class="mono">{visible(props.entry.what)}</strong>
         <Show when={props.entry.count > 1}>
-          <span class="dim num">{props.entry.count} times</span>
+          <span class="dim small num">{props.entry.count} times</span>
         </Show>
       </p>
       <p class="why">
