@@ -78,6 +78,13 @@ describe("a step's line", () => {
     expect(stepDetail(running)).toEqual([{ label: "output", text: "one\ntwo" }]);
   });
 
+  it("tells the exit of a result whose end was not logged", () => {
+    const result = '{"exit_code":3,"stderr":"","stdout":"1\\n2';
+    expect(stepLine(step({ result, output: "1\nno such file\n" })).result).toBe(
+      "exit 3, no such file",
+    );
+  });
+
   it("survives arguments of any shape", () => {
     for (const args of [null, 3, "x", [], { command: 7 }]) {
       expect(stepLine(step({ arguments: args })).verb).toBe("ran");

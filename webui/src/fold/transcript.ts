@@ -385,8 +385,8 @@ const handlers: Record<string, Handler> = {
   },
   "cage.exited": (to, event) => {
     const status = str(event.body, "status");
-    // A clean end says nothing that the card's own state does not say.
-    if (status === "exit 0") return;
+    // A clean end, or one that was asked for, says nothing that the states do not say.
+    if (status === "exit 0" || str(event.body, "reason") === "stopped") return;
     to.home(str(event.body, "invocation"), event).push({
       kind: "cage",
       ...base(event),

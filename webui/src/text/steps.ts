@@ -68,9 +68,13 @@ function tense(step: StepFacts, words: readonly [string, string, string]): strin
 }
 
 function shellLine(step: StepFacts): string {
-  if (step.result !== "") return shellResult(step.result);
   const lines = step.output.trimEnd().split("\n");
-  return firstLine(lines[lines.length - 1] ?? "", 60);
+  const last = firstLine(lines[lines.length - 1] ?? "", 60);
+  if (step.result === "") return last;
+  // Only the beginning of a long result is logged, so it need not be whole JSON.
+  const cut = parsed(step.result) ? null : /^\{"exit_code":(-?\d+)/.exec(step.result);
+  if (cut) return cut[1] === "0" ? "exit 0" : `exit ${cut[1]}, ${last}`;
+  return shellResult(step.result);
 }
 
 type Words = Omit<StepLine, "code">;

@@ -36,7 +36,7 @@ function CageDetail(props: { cage: Cage }) {
         <dd>{props.cage.limits_backend || "none"}</dd>
         <dt>Network</dt>
         <dd>
-          <For each={props.cage.net} fallback={"none"}>
+          <For each={props.cage.net} fallback={"no connection so far"}>
             {(rule) => (
               <div class="num">
                 {visible(rule.text)}: {count(rule.connections, "connection")},{" "}

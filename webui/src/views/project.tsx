@@ -28,7 +28,14 @@ export function ProjectScreen(props: { project: string }) {
       </header>
       <div class="scroll">
         <div class="column">
-          <Show when={project()} fallback={<p class="hint">There is no such project.</p>}>
+          <Show
+            when={project()}
+            fallback={
+              <Show when={projects.read}>
+                <p class="hint">There is no such project. It may be from another daemon.</p>
+              </Show>
+            }
+          >
             {(found) => (
               <>
                 <p class="lead">{visible(found().description)}</p>
@@ -45,7 +52,11 @@ export function ProjectScreen(props: { project: string }) {
           <h2 class="label">Sessions</h2>
           <Show
             when={mine().length > 0}
-            fallback={<p class="hint">None yet. Write below what is to be done.</p>}
+            fallback={
+              <p class="hint">
+                {project() ? "None yet. Write below what is to be done." : "None."}
+              </p>
+            }
           >
             <ul class="rows boxed">
               <For each={mine()}>
@@ -68,13 +79,15 @@ export function ProjectScreen(props: { project: string }) {
           </For>
         </div>
       </div>
-      <div class="dock">
-        <Composer
-          draft={`p/${props.project}`}
-          label={`Start a session in ${props.project}`}
-          send={(text) => send.message(props.project, null, text)}
-        />
-      </div>
+      <Show when={project() || !projects.read}>
+        <div class="dock">
+          <Composer
+            draft={`p/${props.project}`}
+            label={`Start a session in ${props.project}`}
+            send={(text) => send.message(props.project, null, text)}
+          />
+        </div>
+      </Show>
     </>
   );
 }

@@ -40,6 +40,8 @@ export function LinkStates(props: { state: SessionState | null; lastEventAt: num
   const agent = () => {
     const run = props.state?.run;
     const status = props.state?.status ?? "idle";
+    // Without a link this is what was, not what is.
+    if (linkState().phase !== "live") return `was ${status}`;
     if (!run) return status;
     return `${status} ${age(now() - run.started_at)}`;
   };
@@ -52,7 +54,10 @@ export function LinkStates(props: { state: SessionState | null; lastEventAt: num
       <Show when={props.state}>
         {(state) => (
           <span class="link-chip link-agent num" data-testid="agent" data-status={state().status}>
-            <StateWord of={state().status} text={`agent ${agent()}`} />
+            <StateWord
+              of={linkState().phase === "live" ? state().status : "lost"}
+              text={`agent ${agent()}`}
+            />
           </span>
         )}
       </Show>

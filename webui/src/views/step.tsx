@@ -19,6 +19,9 @@ function StepSide(props: { entry: StepEntry }) {
       <Match when={props.entry.state === "held"}>
         <StateWord of="held" text="waits" />
       </Match>
+      <Match when={props.entry.state === "failed"}>
+        <StateWord of="failed" />
+      </Match>
       <Match when={props.entry.state === "ended"}>
         <StateWord of="stopped" text="not finished" />
       </Match>
@@ -33,13 +36,13 @@ export function Step(props: { entry: StepEntry }) {
       icon={line().icon}
       tone={props.entry.state === "failed" ? "line-failed" : ""}
       line={
-        <>
-          <span class="verb">{line().verb}</span>{" "}
+        <span class="step-text">
+          <span class="verb">{line().verb}</span>
           <span class={line().code ? "object code-text" : "object"}>{line().object}</span>
           <Show when={line().result}>
             <span class="result">{line().result}</span>
           </Show>
-        </>
+        </span>
       }
       side={<StepSide entry={props.entry} />}
       detail={() => (
