@@ -13,17 +13,31 @@ namespace {
 
 std::string text(const Json& body, const char* key) { return string_or(body, key); }
 
-/// Control characters of foreign text must not reach the terminal.
-std::string safe(const std::string& raw) {
+/// `raw` with its lines below each other, without the empty ones at its end.
+std::string lines(const std::string& raw) {
     std::string out;
     for (const char c : raw) {
-        const auto byte = static_cast<unsigned char>(c);
         if (c == '\n')
             out += "\n             ";
-        else if (byte >= 0x20 && byte != 0x7F)
+        else
             out.push_back(c);
     }
     while (out.ends_with(' ') || out.ends_with('\n')) out.pop_back();
+    return out;
+}
+
+/// Control characters of foreign text must not reach the terminal: neither those of ASCII nor
+/// U+0080 to U+009F, which some terminals obey (ECMA-48, 5.3).
+std::string printable(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
+        if (byte == 0xC2 && next >= 0x80 && next < 0xA0)
+            ++i;
+        else if (text[i] == '\n' || (byte >= 0x20 && byte != 0x7F))
+            out.push_back(text[i]);
+    }
     return out;
 }
 
@@ -32,7 +46,7 @@ std::string plan_lines(const Json& body) {
     for (const auto& entry : body.value("entries", Json::array())) {
         const auto status = text(entry, "status");
         const auto mark = status == "completed" ? "x" : status == "in_progress" ? ">" : " ";
-        out += fmt::format("\n             [{}] {}", mark, safe(text(entry, "text")));
+        out += fmt::format("\n             [{}] {}", mark, lines(text(entry, "text")));
     }
     return out;
 }
@@ -42,8 +56,8 @@ using Words = std::function<std::string(const Json& body)>;
 const std::unordered_map<std::string, Words>& vocabulary() {
     static const std::unordered_map<std::string, Words> words = {
         {"session.created", [](const Json& b) { return "session of " + text(b, "project"); }},
-        {"message.user", [](const Json& b) { return "you: " + safe(text(b, "text")); }},
-        {"message.agent", [](const Json& b) { return "says: " + safe(text(b, "text")); }},
+        {"message.user", [](const Json& b) { return "you: " + lines(text(b, "text")); }},
+        {"message.agent", [](const Json& b) { return "says: " + lines(text(b, "text")); }},
         {"message.cancelled", [](const Json&) { return "message cancelled"; }},
         {"run.started", [](const Json&) { return "run started"; }},
         {"run.holding", [](const Json&) { return "holding: no new step begins"; }},
@@ -53,7 +67,7 @@ const std::unordered_map<std::string, Words>& vocabulary() {
         {"run.finished",
          [](const Json& b) {
              const auto reason = text(b, "reason");
-             return "run " + text(b, "outcome") + (reason.empty() ? "" : ": " + safe(reason));
+             return "run " + text(b, "outcome") + (reason.empty() ? "" : ": " + lines(reason));
          }},
         {"invocation.started",
          [](const Json& b) { return fmt::format("{} starts", text(b, "agent")); }},
@@ -61,22 +75,22 @@ const std::unordered_map<std::string, Words>& vocabulary() {
          [](const Json& b) {
              const auto reason = text(b, "reason");
              return "invocation " + text(b, "outcome") +
-                    (reason.empty() ? "" : ": " + safe(reason));
+                    (reason.empty() ? "" : ": " + lines(reason));
          }},
         {"cage.denied",
-         [](const Json& b) { return fmt::format("denied: {}", safe(text(b, "what"))); }},
+         [](const Json& b) { return fmt::format("denied: {}", lines(text(b, "what"))); }},
         {"cage.limit",
          [](const Json& b) {
-             return fmt::format("limit {}: {}", text(b, "limit"), safe(text(b, "detail")));
+             return fmt::format("limit {}: {}", text(b, "limit"), lines(text(b, "detail")));
          }},
         {"cage.output",
          [](const Json& b) {
-             return fmt::format("{}: {}", text(b, "stream"), safe(text(b, "text")));
+             return fmt::format("{}: {}", text(b, "stream"), lines(text(b, "text")));
          }},
-        {"step.started", [](const Json& b) { return "step: " + safe(text(b, "title")); }},
-        {"step.held", [](const Json& b) { return "waits: " + safe(text(b, "title")); }},
+        {"step.started", [](const Json& b) { return "step: " + lines(text(b, "title")); }},
+        {"step.held", [](const Json& b) { return "waits: " + lines(text(b, "title")); }},
         {"plan.updated", plan_lines},
-        {"agent.note", [](const Json& b) { return "told: " + safe(text(b, "text")); }},
+        {"agent.note", [](const Json& b) { return "told: " + lines(text(b, "text")); }},
         {"signal.emitted",
          [](const Json& b) {
              return fmt::format(
@@ -104,13 +118,15 @@ std::string event_line(const Json& event) {
     const auto kind = text(event, "kind");
     if (is_quiet(kind)) return {};
     const auto known = vocabulary().find(kind);
-    const auto body = event.value("body", Json::object());
+    auto body = event.value("body", Json::object());
+    if (!body.is_object()) body = Json::object();
     // An unknown kind is of a newer daemon: shown as such, never dropped.
     const auto words = known == vocabulary().end() ? kind : known->second(body);
     const auto time = format_rfc3339(event.value("at", std::int64_t{0})).substr(11, 8);
     const auto actor = text(event, "actor");
     const auto who = actor.starts_with("agent:") ? actor.substr(6) + " " : std::string();
-    return fmt::format("{:>4} {} {}{}", event.value("seq", std::int64_t{0}), time, who, words);
+    const auto seq = event.value("seq", std::int64_t{0});
+    return printable(fmt::format("{:>4} {} {}{}", seq, time, who, words));
 }
 
 }  // namespace volary::cli
