@@ -74,7 +74,8 @@ test("8: a laptop that joins late, and a phone that loses its network, end up wi
 });
 
 test("9: hold on the phone, edit on the laptop, resume on the phone", async (t) => {
-  const daemon = await Daemon.start(t, { delay: 15 });
+  // Slow enough that a tap on a loaded machine still finds the run at work.
+  const daemon = await Daemon.start(t, { delay: 80 });
   const browser = await Browser.start(t, daemon);
   const laptop = await browser.laptop();
   const phone = await browser.phone();
