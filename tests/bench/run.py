@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every *_bench program of a folder and merges what they print.
+"""Runs every *_bench program of a folder, and every *_bench.mjs beside this file, and merges what
+they print. The latter run with the Node that VOLARY_NODE names.
 
 A bench prints one JSON object ({"key": number}) when called with --json. Keys of all programs end
 up in one object; without --json they are printed as a table.
@@ -14,13 +15,25 @@ import sys
 TIMEOUT_S = 600
 
 
+def benches(folder):
+    """Pairs of a name and the command line that runs it."""
+    for name in os.listdir(folder):
+        if name.endswith("_bench"):
+            yield name, [os.path.join(folder, name)]
+    here = os.path.dirname(os.path.abspath(__file__))
+    for name in os.listdir(here):
+        if name.endswith("_bench.mjs"):
+            yield name.removesuffix(".mjs"), [os.environ.get("VOLARY_NODE", "node"), "--no-warnings",
+                                              os.path.join(here, name)]
+
+
 def main():
     as_json = "--json" in sys.argv[1:]
     folder = [a for a in sys.argv[1:] if a != "--json"][0]
     merged, code = {}, 0
-    for name in sorted(n for n in os.listdir(folder) if n.endswith("_bench")):
-        done = subprocess.run([os.path.join(folder, name), "--json"], stdout=subprocess.PIPE,
-                              timeout=TIMEOUT_S, check=False)
+    for name, command in sorted(benches(folder)):
+        done = subprocess.run([*command, "--json"], stdout=subprocess.PIPE, timeout=TIMEOUT_S,
+                              check=False)
         try:
             figures = json.loads(done.stdout)
         except ValueError:
