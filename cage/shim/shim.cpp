@@ -127,6 +127,7 @@ StepResult Shim::hand_over_sockets(const std::vector<wire::BindSpec>& specs) {
     while (sent < sockets.size()) {
         const auto count = std::min(wire::kMaxFds, sockets.size() - sent);
         std::vector<int> numbers;
+        numbers.reserve(count);
         for (std::size_t i = 0; i < count; ++i) numbers.push_back(sockets[sent + i].get());
         sent += count;
         const wire::Sockets message{static_cast<std::uint32_t>(sockets.size() - sent)};

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "base/clock.hpp"
 #include "base/mailbox.hpp"
 #include "base/task_scope.hpp"
 #include "daemon/session/commands.hpp"
 #include "dsl/project.hpp"
 
 #include <deque>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
