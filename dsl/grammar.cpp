@@ -222,7 +222,6 @@ constexpr Type kPointer = checked_type("a JSON pointer", check_pointer, "^([$].*
 constexpr Type kRuleText = checked_type("a rule such as \"example.com:443\"", check_net_rule);
 
 constexpr Type kCount = integer_type("a whole number", 1, 10'000);
-constexpr Type kTokens = integer_type("a whole number", 1, 1'000'000);
 constexpr Type kParallel = integer_type("a whole number", 1, 64);
 constexpr Type kPids = integer_type("a whole number", 1, 100'000);
 constexpr Type kFiles = integer_type("a whole number", 16, 1'048'576);
@@ -325,24 +324,22 @@ constexpr std::array<std::string_view, 1> kRunnerWords{"builtin"};
 constexpr std::array<std::string_view, 5> kRunnerLater{
     "claude-code", "codex", "gemini", "goose", "opencode"
 };
-constexpr Type kRunnerWord =
-    word_type("builtin, or a map with one of acp, exec and pty", kRunnerWords, kRunnerLater);
+constexpr Type kRunnerWord = word_type("builtin, or a map with exec", kRunnerWords, kRunnerLater);
 constexpr Type kArgument = text_type("text", 4096);
 constexpr Type kArgv = list_type("a program and its arguments, as a list", kArgument, 128, 1);
 constexpr std::array kRunnerKeys{
-    Key{"acp", &kArgv, optional, "An agent that speaks ACP on stdio."},
+    Key{"acp", &kLater, optional, "An agent that speaks ACP on stdio."},
     Key{"exec", &kArgv, optional, "A plain program: input on stdin, output streamed."},
-    Key{"pty", &kArgv, optional, "A terminal program for a human."},
+    Key{"pty", &kLater, optional, "A terminal program for a human."},
 };
 constexpr Type make_runner() {
-    auto type = object_type("runner", "a map with one of acp, exec and pty", kRunnerKeys);
+    auto type = object_type("runner", "a map with exec", kRunnerKeys);
     type.one_key = true;
     return type;
 }
 constexpr Type kRunnerObject = make_runner();
 constexpr std::array kRunnerChoices{&kRunnerWord, &kRunnerObject};
-constexpr Type kRunner =
-    either_type("builtin, or a map with one of acp, exec and pty", kRunnerChoices);
+constexpr Type kRunner = either_type("builtin, or a map with exec", kRunnerChoices);
 
 constexpr std::array kToolKeys{
     Key{"enabled", &kBoolean, optional, "Whether the agent may use it; default true."},
@@ -369,9 +366,9 @@ constexpr std::array kAgentKeys{
     Key{"signals", &kSignals, optional, "Signals that the agent may emit."},
     Key{"env", &kEnv, optional, "Environment variables of the runner."},
     Key{"max_steps", &kCount, optional, "Model and tool calls of one invocation."},
-    Key{"max_output_tokens", &kTokens, optional, "Tokens of one model answer."},
-    Key{"max_parallel", &kParallel, optional, "Invocations of this agent at the same time."},
-    Key{"timeout", &kDuration, optional, "Time for one invocation."},
+    Key{"max_output_tokens", &kLater, optional, "Tokens of one model answer."},
+    Key{"max_parallel", &kLater, optional, "Invocations of this agent at the same time."},
+    Key{"timeout", &kLater, optional, "Time for one invocation."},
     Key{"path", &kLater, optional, "Another project whose primary this is."},
     Key{"overrides", &kLater, optional, "What changes in the other project."},
     Key{"template", &kLater, optional, "A template to start from."},

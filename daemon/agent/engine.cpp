@@ -191,6 +191,12 @@ cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
     request.working_directory = "/workspace";
     request.internal_names = {kToolsName, kBrokerName};
     if (agent.runner.kind == dsl::Runner::Kind::builtin) {
+        if (agent.cage.disabled)
+            throw Error(
+                Errc::invalid, agent.path +
+                                   " is builtin and has no cage: its models and tools come "
+                                   "through the cage's network; remove `cage: disabled`"
+            );
         request.argv = {kAgentInCage};
         request.extra_binds.push_back(
             {.source = paths_.agent_program, .mode = FsMode::ro, .target = kAgentInCage}

@@ -84,10 +84,11 @@ public:
     void finish() const {
         if (problems_.empty()) return;
         // One problem is the message; several are listed below one line that counts them.
-        if (problems_.size() == 1) throw Error(Errc::invalid, problems_.front());
-        Error error(
-            Errc::invalid, fmt::format("the config \"{}\" has {} problems", file_, problems_.size())
-        );
+        const auto message =
+            problems_.size() == 1
+                ? problems_.front()
+                : fmt::format("the config \"{}\" has {} problems", file_, problems_.size());
+        Error error(Errc::invalid, message);
         throw error.with_details(problems_);
     }
 
@@ -142,7 +143,10 @@ void read_gatekeeper(Reader& reader, const toml::table& root, Config& config) {
     if (hosts == nullptr) return;
     for (const auto& [name, node] : *hosts) {
         if (!node.is_string())
-            reader.problem(node, "gatekeeper.hosts", "must be \"name\" = \"address\"");
+            reader.problem(
+                node, fmt::format("gatekeeper.hosts.{}", name.str()),
+                "must be \"name\" = \"address\""
+            );
         config.gatekeeper_hosts[std::string(name.str())] = node.value_or(std::string());
     }
 }

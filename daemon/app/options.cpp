@@ -210,7 +210,7 @@ void add_rest(CLI::App& app, Options& o) {
     auto* check = add_verb(*config, o, "check", "tell every problem of a config file", [&o] {
         o.serve.config = o.path;
         serve_config(o.serve);
-        cli::print_line(o.path + " is valid");
+        cli::print_line(o.context.json ? R"({"valid":true})" : o.path + " is valid");
         return 0;
     });
     check->add_option("file", o.path, "TOML file")->required();

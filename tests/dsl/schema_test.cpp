@@ -185,7 +185,7 @@ project: ab
 cage_defaults: { seccomp: relaxed, limits: { memory: 4096, cpu: 0.5 }, env: { A: b } }
 primary:
   model: [a, b]
-  runner: { acp: [x] }
+  runner: { exec: [x] }
   cage: { limits: { memory: null }, net: { allow: [{ to: a.b, sni: c.d }] } }
   tools: { "x_*": null }
   subagents: { s: { cage: disabled, runner: builtin } }
