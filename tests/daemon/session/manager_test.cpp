@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/session/manager.hpp"
+
+#include "base/error.hpp"
+#include "daemon/session/hub.hpp"
+#include "daemon/session/projects.hpp"
+#include "daemon/store/store.hpp"
+#include "tests/support/loop.hpp"
+
+#include <algorithm>
+#include <optional>
+
+#include <boost/asio/experimental/awaitable_operators.hpp>
+#include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
+
+using namespace volary;
+using namespace volary::session;
+using namespace boost::asio::experimental::awaitable_operators;
+
+namespace {
+
+/// Keeps what the sessions want to have done.
+class KeepingAgents final : public Agents {
+public:
+    void carry_out(
+        const SessionId&, const std::shared_ptr<const dsl::Project>&, const Effect& effect
+    ) override {
+        effects.push_back(effect);
+    }
+    std::vector<Effect> effects;
+};
+
+/// What a daemon holds of sessions while it runs.
+struct Life {
+    Life(test::Loop& on, const std::string& folder)
+        : loop(on), store(store::Store::open({folder + "/v.db"}, clock)) {
+        sessions.connect(agents);
+    }
+    ~Life() { loop.run(close()); }
+
+    asio::awaitable<void> start() {
+        co_await projects.load();
+        co_await sessions.recover();
+    }
+    asio::awaitable<void> close() {
+        co_await sessions.close();
+        co_await store->close();
+    }
+
+    test::Loop& loop;
+    SystemClock clock;
+    std::unique_ptr<store::Store> store;
+    Hub hub;
+    Projects projects{*store, clock};
+    KeepingAgents agents;
+    Manager sessions{loop.executor(), *store, projects, hub, clock};
+};
+
+constexpr const char* kProject = R"(version: 1
+project: shop
+description: a small project
+primary:
+  model: smart
+  system_prompt: project:/prompt.md
+)";
+
+struct Fixture {
+    test::TempFolder folder;
+    test::Loop loop;
+    std::unique_ptr<Life> life = std::make_unique<Life>(loop, folder.path());
+
+    Fixture() {
+        folder.write("project/.volary/project.yaml", kProject);
+        folder.write("project/prompt.md", "You keep a shop.");
+        (void)loop.run(life->projects.add(folder.path() + "/project"));
+    }
+
+    void restart() {
+        life.reset();
+        life = std::make_unique<Life>(loop, folder.path());
+        loop.run(life->start());
+    }
+
+    static Mutation mutation(std::string key, std::string request) {
+        return {"operator:test", "POST /messages", std::move(key), std::move(request)};
+    }
+    asio::awaitable<Answer> posting(
+        std::string text, std::string key = {}, std::string session = {}
+    ) {
+        auto act = mutation(std::move(key), text);
+        return life->sessions.post(
+            "shop", std::move(session), {std::move(text), "test"}, std::move(act)
+        );
+    }
+    Answer post(std::string text, std::string key = {}, std::string session = {}) {
+        return loop.run(posting(std::move(text), std::move(key), std::move(session)));
+    }
+    Answer operate(const SessionId& session, Command command, std::string key = {}) {
+        return loop.run(
+            life->sessions.operate(session, std::move(command), mutation(std::move(key), "{}"))
+        );
+    }
+    Answer report(const SessionId& session, Command command) {
+        return loop.run(life->sessions.report(session, "agent:primary", std::move(command)));
+    }
+    State state(const SessionId& session) { return loop.run(life->sessions.state(session)); }
+    std::vector<Event> log(const SessionId& session) {
+        return loop.run(life->store->events(session, 0, 1000));
+    }
+    std::size_t count(const SessionId& session, const std::string& kind) {
+        const auto events = log(session);
+        return static_cast<std::size_t>(std::count_if(
+            events.begin(), events.end(), [&](const Event& event) { return event.kind == kind; }
+        ));
+    }
+    std::int64_t sessions_stored() { return loop.run(life->store->counts()).sessions; }
+};
+
+template <class Act>
+std::optional<Errc> refusal(Act act) {
+    try {
+        act();
+    } catch (const Error& error) {
+        return error.code();
+    }
+    return std::nullopt;
+}
+
+Json body_of_last(const std::vector<Event>& log, const std::string& kind) {
+    const auto found = std::find_if(log.rbegin(), log.rend(), [&](const Event& event) {
+        return event.kind == kind;
+    });
+    REQUIRE(found != log.rend());
+    return Json::parse(found->body);
+}
+
+/// Hears a session.
+class Ear final : public Listener {
+public:
+    void on_event(const SessionId&, std::int64_t seq, const Message&) override {
+        seqs.push_back(seq);
+    }
+    void on_delta(const SessionId&, const Message&) override {}
+    void on_summary(const Message&) override {}
+    std::vector<std::int64_t> seqs;
+};
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "a message is durable when it is answered", "[session]") {
+    const auto answer = post("go");
+    const auto events = log(answer.session);
+    REQUIRE(events.size() >= 2);
+    CHECK(events[0].kind == "session.created");
+    const auto at = static_cast<std::size_t>(answer.seq - 1);
+    CHECK(events.at(at).kind == "message.user");
+    CHECK(events.at(at).run == answer.run);
+    CHECK(Json::parse(events.at(at).body)["id"] == answer.message.str());
+}
+
+TEST_CASE_METHOD(Fixture, "the same act sent twice is done once", "[session]") {
+    const auto first = post("go", "key-1");
+    CHECK(post("go", "key-1") == first);
+    CHECK(count(first.session, "message.user") == 1);
+    CHECK(sessions_stored() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "the same act sent twice at once is done once", "[session]") {
+    const auto [first, second] = loop.run(posting("go", "key-1") && posting("go", "key-1"));
+    CHECK(first == second);
+    CHECK(count(first.session, "message.user") == 1);
+    CHECK(sessions_stored() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a key is remembered across a restart", "[session]") {
+    const auto first = post("go", "key-1");
+    restart();
+    CHECK(post("go", "key-1") == first);
+    CHECK(count(first.session, "message.user") == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a key under which something else was asked is a conflict", "[session]") {
+    const auto first = post("go", "key-1");
+    CHECK(refusal([&] { post("stop", "key-1"); }) == Errc::conflict);
+    CHECK(count(first.session, "message.user") == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "two messages at once create one session", "[session]") {
+    const auto [first, second] = loop.run(posting("one") && posting("two"));
+    CHECK(first.session == second.session);
+    CHECK(first.message != second.message);
+    CHECK(count(first.session, "message.user") == 2);
+    CHECK(count(first.session, "session.created") == 1);
+    CHECK(sessions_stored() == 1);
+}
+
+TEST_CASE_METHOD(
+    Fixture, "a message goes to the active session unless told otherwise", "[session]"
+) {
+    const auto first = post("one");
+    CHECK(post("two").session == first.session);
+    const auto fresh = post("three", "", "new");
+    CHECK(fresh.session != first.session);
+    CHECK(post("four").session == fresh.session);
+    CHECK(post("five", "", first.session.str()).session == first.session);
+    CHECK(post("six").session == first.session);
+}
+
+TEST_CASE_METHOD(Fixture, "messages for what is not there are refused", "[session]") {
+    CHECK(refusal([&] { post("x", "", "ses_01JD0000000000000000000000"); }) == Errc::not_found);
+    CHECK(refusal([&] {
+              (void)loop.run(life->sessions.post("other", "", {"x", "test"}, mutation("", "x")));
+          }) == Errc::not_found);
+    CHECK(sessions_stored() == 0);
+}
+
+TEST_CASE_METHOD(Fixture, "a refused first message leaves no session behind", "[session]") {
+    CHECK(refusal([&] { post("", "key-1"); }) == Errc::invalid);
+    CHECK(sessions_stored() == 0);
+    const auto answer = post("go", "key-1");
+    CHECK(count(answer.session, "session.created") == 1);
+    CHECK(sessions_stored() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "a refused command leaves nothing", "[session]") {
+    const auto session = post("go").session;
+    const auto before = log(session);
+    CHECK(refusal([&] { operate(session, Resume{}, "key-2"); }) == Errc::conflict);
+    EditPlan edit;
+    edit.entry = "1";
+    edit.text = "else";
+    CHECK(refusal([&] { operate(session, edit); }) == Errc::conflict);
+    CHECK(log(session) == before);
+    // The key of a refused act is free.
+    operate(session, Hold{});
+    CHECK_FALSE(refusal([&] { operate(session, Resume{}, "key-2"); }));
+}
+
+TEST_CASE_METHOD(Fixture, "effects follow the commit", "[session]") {
+    const auto answer = post("go");
+    REQUIRE(life->agents.effects.size() == 1);
+    const auto* start = std::get_if<StartAgent>(&life->agents.effects.front());
+    REQUIRE(start != nullptr);
+    CHECK(start->agent == "primary");
+    CHECK(start->input == "go");
+    CHECK(start->run == answer.run);
+}
+
+TEST_CASE_METHOD(Fixture, "followers hear each event once and in order", "[session]") {
+    const auto session = post("go").session;
+    const auto first = loop.run(life->sessions.last_seq(session));
+    Ear ear;
+    life->hub.follow(session, ear);
+    (void)loop.run(posting("a") && posting("b") && posting("c"));
+    life->hub.unfollow(session, ear);
+    const auto last = loop.run(life->sessions.last_seq(session));
+    REQUIRE(ear.seqs.size() == static_cast<std::size_t>(last - first));
+    for (std::size_t i = 0; i < ear.seqs.size(); ++i)
+        CHECK(ear.seqs[i] == first + 1 + static_cast<std::int64_t>(i));
+}
+
+TEST_CASE_METHOD(
+    Fixture, "what was under way when the daemon died is lost, and says so", "[session]"
+) {
+    const auto answer = post("go");
+    const auto invocation = state(answer.session).invocations.front().id;
+    restart();
+    const auto now = state(answer.session);
+    CHECK_FALSE(now.run);
+    const auto events = log(answer.session);
+    CHECK(body_of_last(events, "invocation.finished")["outcome"] == "lost");
+    CHECK(body_of_last(events, "invocation.finished")["id"] == invocation.str());
+    CHECK(body_of_last(events, "run.finished")["outcome"] == "lost");
+    CHECK(events.back().actor == "daemon");
+    const auto run = loop.run(life->store->find_run(answer.run));
+    REQUIRE(run);
+    CHECK(run->status == "finished");
+    CHECK(run->outcome == "lost");
+}
+
+TEST_CASE_METHOD(Fixture, "a second restart finds nothing to recover", "[session]") {
+    const auto session = post("go").session;
+    restart();
+    const auto events = log(session);
+    restart();
+    CHECK(log(session) == events);
+}
+
+TEST_CASE_METHOD(
+    Fixture, "a queued message outlives the daemon and waits for a word", "[session]"
+) {
+    const auto first = post("one");
+    const auto second = post("two");
+    restart();
+    CHECK(count(first.session, "run.started") == 1);
+    const auto now = state(first.session);
+    CHECK_FALSE(now.run);
+    REQUIRE(now.queue.size() == 1);
+    CHECK(now.queue.front().run == second.run);
+    CHECK(life->agents.effects.empty());
+}
+
+TEST_CASE_METHOD(Fixture, "a streamed text becomes one event when it ends", "[session]") {
+    const auto session = post("go").session;
+    const auto invocation = state(session).invocations.front().id;
+    life->sessions.stream(session, "agent:primary", invocation, "text", "Good ");
+    life->sessions.stream(session, "agent:primary", invocation, "text", "day");
+    REQUIRE(life->sessions.open_items(session).size() == 1);
+    CHECK(life->sessions.open_items(session).front().text == "Good day");
+    life->sessions.end_stream(session, "agent:primary", invocation);
+    CHECK(life->sessions.open_items(session).empty());
+    loop.run_while_not([&] { return count(session, "message.agent") == 1; });
+    const auto body = body_of_last(log(session), "message.agent");
+    CHECK(body["text"] == "Good day");
+    CHECK_FALSE(body.contains("partial"));
+}
+
+TEST_CASE_METHOD(Fixture, "a thought ends the text before it", "[session]") {
+    const auto session = post("go").session;
+    const auto invocation = state(session).invocations.front().id;
+    life->sessions.stream(session, "agent:primary", invocation, "text", "said");
+    life->sessions.stream(session, "agent:primary", invocation, "thought", "hm");
+    CHECK(life->sessions.open_items(session).front().kind == "thought");
+    loop.run_while_not([&] { return count(session, "message.agent") == 1; });
+}
+
+TEST_CASE_METHOD(Fixture, "a waiter hears that an invocation has finished", "[session]") {
+    const auto session = post("go").session;
+    const auto invocation = state(session).invocations.front().id;
+    CHECK(refusal([&] {
+              (void)loop.run(
+                  life->sessions.wait_finished(session, invocation, std::chrono::milliseconds(1))
+              );
+          }) == Errc::timeout);
+    CHECK(refusal([&] {
+              (void)loop.run(life->sessions.wait_finished(
+                  session, InvocationId("inv_other"), std::chrono::seconds(5)
+              ));
+          }) == Errc::not_found);
+    life->sessions.tell(
+        session, "agent:primary", FinishInvocation{invocation, "succeeded", "", "done"}
+    );
+    const auto finished =
+        loop.run(life->sessions.wait_finished(session, invocation, std::chrono::seconds(20)));
+    CHECK(finished.outcome == "succeeded");
+    CHECK_FALSE(state(session).run);
+}
+
+TEST_CASE_METHOD(Fixture, "what an agent says of a finished invocation is refused", "[session]") {
+    const auto session = post("go").session;
+    const auto invocation = state(session).invocations.front().id;
+    report(session, FinishInvocation{invocation, "succeeded", "", "done"});
+    CHECK(refusal([&] { report(session, UpdatePlan{invocation, {}}); }) == Errc::conflict);
+    CHECK(refusal([&] {
+              report(session, InvokeSubagent{invocation, "x", "y"});
+          }) == Errc::conflict);
+}
+
+TEST_CASE_METHOD(Fixture, "once the store is closed an operator is told at once", "[session]") {
+    const auto session = post("go").session;
+    loop.run(life->store->close());
+    CHECK(refusal([&] { operate(session, Hold{}); }) == Errc::unavailable);
+}
