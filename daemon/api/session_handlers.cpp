@@ -108,19 +108,26 @@ asio::awaitable<http::Response> cages(const Services& services, http::Request& r
 /// What the operator asks of a session, from the body of the request.
 using ReadCommand = session::Command (*)(const http::Request& request);
 
+/// The run that is meant, where the client names it.
+RunId meant_run(const http::Request& request) {
+    const auto doc = body_of(request);
+    Fields fields(doc, "body");
+    auto run = fields.optional_string("run").value_or("");
+    if (!run.empty() && !is_id(run, RunTag::prefix)) fields.problem("run", "must be a run id");
+    fields.done();
+    return RunId(std::move(run));
+}
+
 session::Command read_hold(const http::Request& request) {
-    Fields(body_of(request), "body").done();
-    return session::Hold{};
+    return session::Hold{meant_run(request)};
 }
 
 session::Command read_resume(const http::Request& request) {
-    Fields(body_of(request), "body").done();
-    return session::Resume{};
+    return session::Resume{meant_run(request)};
 }
 
 session::Command read_stop(const http::Request& request) {
-    Fields(body_of(request), "body").done();
-    return session::Stop{"stopped by the operator"};
+    return session::Stop{"stopped by the operator", meant_run(request)};
 }
 
 session::Command read_edit(const http::Request& request) {

@@ -20,10 +20,17 @@ struct PostMessage {
 struct CancelQueued {
     RunId run;
 };
-struct Hold {};
-struct Resume {};
+/// `run`, where it is given, is the run that is meant: an act that arrives late must not hit the
+/// one that came after.
+struct Hold {
+    RunId run;
+};
+struct Resume {
+    RunId run;
+};
 struct Stop {
     std::string reason;
+    RunId run;
 };
 struct EditPlan {
     std::string entry;

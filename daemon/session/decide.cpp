@@ -13,8 +13,8 @@ struct Dispatch {
 
     void operator()(const PostMessage& c) const { decide_post(draft, c); }
     void operator()(const CancelQueued& c) const { decide_cancel(draft, c); }
-    void operator()(const Hold&) const { decide_hold(draft); }
-    void operator()(const Resume&) const { decide_resume(draft); }
+    void operator()(const Hold& c) const { decide_hold(draft, c); }
+    void operator()(const Resume& c) const { decide_resume(draft, c); }
     void operator()(const Stop& c) const { decide_stop(draft, c); }
     void operator()(const EditPlan& c) const { decide_edit(draft, c); }
     void operator()(const EmitSignal& c) const { decide_signal(draft, c); }

@@ -36,6 +36,11 @@ void require_run(const State& state, std::string_view doing) {
         throw Error(Errc::conflict, fmt::format("the run is being stopped: it cannot {}", doing));
 }
 
+void require_meant(const State& state, const RunId& run) {
+    if (run.empty() || (state.run && state.run->id == run)) return;
+    throw Error(Errc::conflict, "the run " + run.str() + " is over");
+}
+
 /// An invocation that makes no progress until the run is resumed, or has ended.
 bool is_blocked(const State& state, const Invocation& inv) {
     if (inv.state == InvocationState::finished || inv.state == InvocationState::held) return true;
@@ -139,7 +144,8 @@ void decide_cancel(Draft& draft, const CancelQueued& command) {
     draft.emit_for("message.cancelled", {{"id", found->message.str()}}, command.run);
 }
 
-void decide_hold(Draft& draft) {
+void decide_hold(Draft& draft, const Hold& command) {
+    require_meant(draft.state, command.run);
     require_run(draft.state, "hold");
     if (draft.state.run->status != RunStatus::working)
         throw Error(Errc::conflict, "the run is held already");
@@ -147,8 +153,9 @@ void decide_hold(Draft& draft) {
     settle(draft);
 }
 
-void decide_resume(Draft& draft) {
+void decide_resume(Draft& draft, const Resume& command) {
     auto& state = draft.state;
+    require_meant(state, command.run);
     if (!state.run && !state.queue.empty()) {
         start_next(draft);
         return;
@@ -181,6 +188,7 @@ std::vector<std::string> take_notes(Draft& draft, const Invocation& primary) {
 
 void decide_stop(Draft& draft, const Stop& command) {
     auto& state = draft.state;
+    require_meant(state, command.run);
     require_run(state, "stop");
     const auto seq = draft.emit("run.stopping", {{"reason", command.reason}}).seq;
     StopAgents stop;

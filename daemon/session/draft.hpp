@@ -31,8 +31,8 @@ struct Draft {
 
 void decide_post(Draft& draft, const PostMessage& command);
 void decide_cancel(Draft& draft, const CancelQueued& command);
-void decide_hold(Draft& draft);
-void decide_resume(Draft& draft);
+void decide_hold(Draft& draft, const Hold& command);
+void decide_resume(Draft& draft, const Resume& command);
 void decide_stop(Draft& draft, const Stop& command);
 void decide_edit(Draft& draft, const EditPlan& command);
 void decide_recover(Draft& draft, const Recover& command);

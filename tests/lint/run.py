@@ -13,8 +13,10 @@ import tools
 from tree import read_tree
 
 # clang-tidy needs seconds a file: CI looks at the rooms that read foreign bytes or hold the doors.
-TIDY_CI = ("base/", "cage/compiler", "cage/gatekeeper/", "cage/init/", "cage/mounts", "cage/seccomp",
-           "cage/shim/", "dsl/", "daemon/access/", "daemon/session/decide", "daemon/session/fold",
+TIDY_CI = ("base/", "cage/compiler", "cage/gatekeeper/client_hello", "cage/gatekeeper/dns.",
+           "cage/gatekeeper/http_head", "cage/gatekeeper/judge", "cage/gatekeeper/names",
+           "cage/init/", "cage/mounts", "cage/seccomp", "cage/shim/", "dsl/", "daemon/access/decide",
+           "daemon/access/secrets", "daemon/session/decide", "daemon/session/fold",
            "daemon/session/state")
 
 

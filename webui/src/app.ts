@@ -181,14 +181,15 @@ export const send = {
       body: { text, session: session ?? "new" },
       key: newKey(),
     }),
-  run: (session: string, verb: "hold" | "resume" | "stop") =>
+  /** Names the run that is meant: an act that arrives late must not hit the one that came after. */
+  run: (session: string, verb: "hold" | "resume" | "stop", run: string | undefined) =>
     outbox.put({
       kind: verb,
       scope: session,
       subject: "",
       method: "POST",
       path: acts.run(session, verb),
-      body: {},
+      body: run ? { run } : {},
       key: newKey(),
     }),
   plan: (session: string, entry: string, change: { text?: string; status?: string }) =>

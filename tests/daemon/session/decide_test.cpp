@@ -85,7 +85,7 @@ TEST_CASE("stop ends the run, keeps the queue and starts nothing", "[session]") 
     const auto primary = bench.begin("first");
     const auto scraper = bench.invoke(primary, "scraper");
     bench.act(PostMessage{"second", "test"});
-    const auto decision = bench.act(Stop{"enough"});
+    const auto decision = bench.act(Stop{"enough", {}});
     const auto stops = effects_of<StopAgents>(decision);
     REQUIRE(stops.size() == 1);
     CHECK(stops[0].invocations == std::vector<InvocationId>{primary, scraper});
@@ -99,6 +99,21 @@ TEST_CASE("stop ends the run, keeps the queue and starts nothing", "[session]") 
     CHECK(bench.state.queue.size() == 1);
     bench.act(Resume{});
     CHECK(bench.state.run->text == "second");
+}
+
+TEST_CASE("an act that names a run does not hit the one after it", "[session]") {
+    Bench bench;
+    const auto primary = bench.begin("first");
+    const auto first = bench.state.run->id;
+    bench.act(PostMessage{"second", "test"});
+    bench.finish(primary);
+    CHECK(refused([&] { bench.act(Stop{"late", first}); }) == Errc::conflict);
+    CHECK(refused([&] { bench.act(Hold{first}); }) == Errc::conflict);
+    CHECK(status_of(bench.state) == "working");
+    bench.act(Hold{bench.state.run->id});
+    CHECK(refused([&] { bench.act(Resume{first}); }) == Errc::conflict);
+    bench.act(Stop{"now", bench.state.run->id});
+    CHECK(status_of(bench.state) == "stopping");
 }
 
 TEST_CASE("control of what does not run is refused", "[session]") {

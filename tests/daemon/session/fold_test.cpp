@@ -34,7 +34,7 @@ Command random_command(Bench& bench, std::mt19937& random) {
         case 2:
             return Resume{};
         case 3:
-            return pick(4) == 0 ? Command(Stop{"enough"}) : Command(Resume{});
+            return pick(4) == 0 ? Command(Stop{"enough", {}}) : Command(Resume{});
         case 4:
             return EditPlan{std::to_string(1 + pick(3)), "edited", {}};
         case 5:

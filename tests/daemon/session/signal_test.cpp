@@ -149,7 +149,7 @@ TEST_CASE("stop forgets firings that wait", "[session]") {
     const auto scraper = bench.invoke(bench.begin(), "scraper");
     bench.act(found(scraper, "u1"));
     bench.act(found(scraper, "u2"));
-    bench.act(Stop{"enough"});
+    bench.act(Stop{"enough", {}});
     CHECK(bench.state.waiting.empty());
     const auto invocations = bench.state.invocations;
     for (const auto& inv : invocations) bench.finish(inv.id, "failed");

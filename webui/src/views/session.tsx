@@ -151,6 +151,7 @@ function RunStrip(props: { room: Room; inspect: () => void }) {
   const waits = () => state()?.pending_steps.length ?? 0;
   const asked = (kind: string) =>
     pendingActs(props.room.session).some((act) => act.kind === kind && act.state !== "refused");
+  const queued = () => (state()?.queue.length ?? 0) > 0;
   const text = () => {
     const parts: string[] = [];
     if (waits() > 0) parts.push(count(waits(), "step waits", "steps wait"));
@@ -159,7 +160,7 @@ function RunStrip(props: { room: Room; inspect: () => void }) {
     return parts.join(" \u00b7 ");
   };
   return (
-    <Show when={status() !== "idle" || plan().length > 0}>
+    <Show when={status() !== "idle" || plan().length > 0 || queued()}>
       <div class={`strip strip-${status()}`}>
         <button type="button" class="strip-open" onClick={props.inspect}>
           <StateWord of={status()} />
@@ -173,7 +174,7 @@ function RunStrip(props: { room: Room; inspect: () => void }) {
               type="button"
               class="button"
               disabled={asked("hold")}
-              onClick={() => send.run(props.room.session, "hold")}
+              onClick={() => send.run(props.room.session, "hold", state()?.run?.id)}
             >
               <Icon small name="pause" /> Hold
             </button>
@@ -183,9 +184,19 @@ function RunStrip(props: { room: Room; inspect: () => void }) {
               type="button"
               class="button held-button"
               disabled={asked("resume")}
-              onClick={() => send.run(props.room.session, "resume")}
+              onClick={() => send.run(props.room.session, "resume", state()?.run?.id)}
             >
               <Icon small name="play" /> Resume
+            </button>
+          </Match>
+          <Match when={status() === "idle" && queued()}>
+            <button
+              type="button"
+              class="button"
+              disabled={asked("resume")}
+              onClick={() => send.run(props.room.session, "resume", undefined)}
+            >
+              <Icon small name="play" /> Start next
             </button>
           </Match>
         </Switch>
@@ -218,7 +229,7 @@ function Dock(props: { room: Room; inspect: () => void }) {
             class="button stop"
             aria-label="Stop the run"
             disabled={!state()?.run || stopping()}
-            onClick={() => send.run(props.room.session, "stop")}
+            onClick={() => send.run(props.room.session, "stop", state()?.run?.id)}
           >
             <Icon name="stop" />
           </button>
