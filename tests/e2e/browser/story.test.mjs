@@ -118,7 +118,7 @@ test("10: stop is always there on the phone, and ends everything", async (t) => 
     ofKind(await daemon.api.events(session), "step.started").some((e) => e.body.name === "shell"),
   );
   const stop = phone.getByRole("button", { name: "Stop the run" });
-  assert.ok(await stop.isVisible());
+  await stop.waitFor({ state: "visible" });
   const box = await stop.boundingBox();
   assert.ok(box.width >= 40 && box.height >= 40, "big enough for a thumb");
   await stop.tap();
