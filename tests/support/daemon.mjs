@@ -48,6 +48,8 @@ export function run(program, args, options = {}) {
         resolve({ code, stdout, stderr, json: () => JSON.parse(stdout) });
       },
     );
+    // A program that ends at once does not read its input.
+    child.stdin.on("error", () => {});
     child.stdin.end(options.input ?? "");
   });
 }
