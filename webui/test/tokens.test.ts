@@ -4,7 +4,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 
-const css = readFileSync(new URL("../src/tokens.css", import.meta.url), "utf8");
+const css = readFileSync(new URL("../src/style/tokens.css", import.meta.url), "utf8");
 type Rgb = [number, number, number];
 
 /** OKLCH to linear sRGB; matrices from Björn Ottosson's definition of Oklab. */
