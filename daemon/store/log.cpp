@@ -20,11 +20,17 @@ constexpr std::size_t kMaxPageBytes = std::size_t{8} << 20U;
 // What one page may ask for, whatever the caller's own limit is.
 constexpr std::int64_t kMaxPageEvents = 10'000;
 
-std::optional<std::int64_t> last_seq(Database& db, const SessionId& session) {
-    auto find = db.prepare("SELECT last_seq FROM session WHERE id = ?1");
+/// What an append builds on.
+struct Stored {
+    std::int64_t no;  ///< the session's number in this database
+    std::int64_t last_seq;
+};
+
+std::optional<Stored> find_stored(Database& db, const SessionId& session) {
+    auto find = db.prepare("SELECT no, last_seq FROM session WHERE id = ?1");
     find.bind(session.str());
     if (!find.step()) return std::nullopt;
-    return find.integer(0);
+    return Stored{find.integer(0), find.integer(1)};
 }
 
 /// The last seq after the events; throws unless they follow `last` one by one.
@@ -60,32 +66,36 @@ std::int64_t check_events(const Append& append, std::int64_t last) {
     return last;
 }
 
-void put_session(Database& db, const SessionRow& row, std::int64_t last) {
+/// Returns the session's number.
+std::int64_t put_session(Database& db, const SessionRow& row, std::int64_t last) {
     auto put = db.prepare(
         "INSERT INTO session (id, project, title, status, created_at, updated_at, last_seq, state)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT (id) DO UPDATE SET"
         " project = excluded.project, title = excluded.title, status = excluded.status,"
         " updated_at = excluded.updated_at, last_seq = excluded.last_seq, state = excluded.state"
+        " RETURNING no"
     );
     put.bind(row.id.str()).bind(row.project).bind(row.title).bind(row.status);
-    put.bind(row.created_at).bind(row.updated_at).bind(last).bind(row.state).exec();
+    put.bind(row.created_at).bind(row.updated_at).bind(last).bind(row.state);
+    if (!put.step()) throw Error(Errc::internal, "a stored session has no number");
+    return put.integer(0);
 }
 
-void advance_session(Database& db, const Append& append, std::int64_t last) {
+void advance_session(Database& db, std::int64_t no, const Append& append, std::int64_t last) {
     if (append.events.empty()) return;
     auto advance = db.prepare(
-        "UPDATE session SET last_seq = ?2, updated_at = max(updated_at, ?3) WHERE id = ?1"
+        "UPDATE session SET last_seq = ?2, updated_at = max(updated_at, ?3) WHERE no = ?1"
     );
-    advance.bind(append.session.str()).bind(last).bind(append.events.back().at).exec();
+    advance.bind(no).bind(last).bind(append.events.back().at).exec();
 }
 
-void insert_events(Database& db, const std::vector<Event>& events) {
+void insert_events(Database& db, std::int64_t no, const std::vector<Event>& events) {
     auto insert = db.prepare(
         "INSERT INTO event (session, seq, at, kind, actor, run, body)"
         " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
     );
     for (const auto& event : events) {
-        insert.bind(event.session.str()).bind(event.seq).bind(event.at).bind(event.kind);
+        insert.bind(no).bind(event.seq).bind(event.at).bind(event.kind);
         insert.bind(event.actor).bind_optional(event.run.str()).bind(event.body).exec();
         insert.reset();
     }
@@ -154,8 +164,8 @@ std::int64_t clamp_limit(std::int64_t limit) {
 }  // namespace
 
 void append_to_log(Database& db, const Append& append) {
-    const auto before = last_seq(db, append.session);
-    if (!before && !append.session_row)
+    const auto stored = find_stored(db, append.session);
+    if (!stored && !append.session_row)
         throw Error(Errc::not_found, "session " + append.session.str());
     if (append.session_row && append.session_row->id != append.session) {
         throw Error(
@@ -165,12 +175,10 @@ void append_to_log(Database& db, const Append& append) {
                            )
         );
     }
-    const auto last = check_events(append, before.value_or(0));
-    if (append.session_row)
-        put_session(db, *append.session_row, last);
-    else
-        advance_session(db, append, last);
-    insert_events(db, append.events);
+    const auto last = check_events(append, stored ? stored->last_seq : 0);
+    const auto no = append.session_row ? put_session(db, *append.session_row, last) : stored->no;
+    if (!append.session_row) advance_session(db, no, append, last);
+    insert_events(db, no, append.events);
     put_runs(db, append.runs);
     insert_firings(db, append.firings);
     remove_checkpoints(db, append.session, append.finished_items);
@@ -201,7 +209,7 @@ std::vector<Event> list_events(
 ) {
     auto list = db.prepare(
         "SELECT seq, at, kind, actor, run, body FROM event"
-        " WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3"
     );
     list.bind(session.str()).bind(after).bind(clamp_limit(limit));
     std::vector<Event> events;
@@ -219,7 +227,7 @@ std::string page_after(
 ) {
     auto list = db.prepare(
         "SELECT seq, at, kind, actor, run, body FROM event"
-        " WHERE session = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3"
+        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3"
     );
     list.bind(session.str()).bind(after).bind(clamp_limit(limit));
     std::string page = "[";
@@ -236,7 +244,8 @@ std::string page_before(
 ) {
     auto list = db.prepare(
         "SELECT seq, at, kind, actor, run, body FROM event"
-        " WHERE session = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT ?3"
+        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq < ?2 ORDER BY seq DESC "
+        "LIMIT ?3"
     );
     list.bind(session.str()).bind(before).bind(clamp_limit(limit));
     // Read newest first, so that a page that grows too large ends at its old side.

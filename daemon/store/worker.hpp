@@ -55,6 +55,7 @@ private:
     void submit(std::unique_ptr<Task> task);
     void submit_close(std::unique_ptr<Task> task);
     void wait_for_work(std::unique_lock<std::mutex>& lock);
+    void gather(std::unique_lock<std::mutex>& lock, std::size_t last_group);
     void loop();
 
     std::unique_ptr<Shared> shared_;
