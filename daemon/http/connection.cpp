@@ -13,6 +13,7 @@
 #include <utility>
 
 #include <boost/asio/buffer.hpp>
+#include <boost/asio/post.hpp>
 
 namespace volary::http {
 namespace {
@@ -90,6 +91,15 @@ void Connection::read() {
     socket_.async_read_some(asio::buffer(in_.data() + end_, in_.size() - end_), std::move(handler));
 }
 
+/// A client that is quick has sent its next request when the loop comes by again: one system call
+/// then reads it, where reading at once would first be told that there is nothing yet.
+void Connection::read_later() {
+    reading_ = true;
+    asio::post(socket_.get_executor(), [self = shared_from_this()] {
+        if (self->phase_ != Phase::gone) self->read();
+    });
+}
+
 void Connection::on_read(std::size_t bytes) {
     if (phase_ == Phase::lingering) {
         discarded_ += bytes;
@@ -142,7 +152,7 @@ void Connection::process() {
         if (!make_room()) return refuse_input();
         if (phase_ == Phase::body && in_.size() < kLargestRead && begin_ == end_)
             in_.resize(kLargestRead);
-        return read();
+        return phase_ == Phase::idle ? read_later() : read();
     }
 }
 

@@ -46,6 +46,7 @@ private:
 
     // Reading.
     void read();
+    void read_later();
     void on_read(std::size_t bytes);
     void process();
     bool make_room();
