@@ -6,15 +6,20 @@
 #include "daemon/app/config.hpp"
 #include "daemon/app/daemon.hpp"
 #include "daemon/cli/verbs.hpp"
+#include "dsl/scalars.hpp"
 
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
+#include <optional>
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 namespace volary::app {
 namespace {
+
+constexpr int kUsage = 2;
 
 struct ServeOptions {
     std::string config;
@@ -216,6 +221,24 @@ void add_rest(CLI::App& app, Options& o) {
     check->add_option("file", o.path, "TOML file")->required();
 }
 
+/// Says which verbs belong where a person typed another, or none; nothing when a verb is there.
+std::optional<std::string> missing_verb(const CLI::App& app) {
+    const auto* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    if (at->get_require_subcommand_min() == 0) return std::nullopt;
+    const auto typed = at->remaining();
+    dsl::Suggestion suggestion(typed.empty() ? "" : typed.front());
+    std::string verbs;
+    for (const auto* verb : at->get_subcommands([](const CLI::App*) { return true; })) {
+        suggestion.offer(verb->get_name());
+        verbs += (verbs.empty() ? "" : ", ") + verb->get_name();
+    }
+    if (typed.empty()) return fmt::format("{} needs a verb: {}", at->get_name(), verbs);
+    auto hint = suggestion.hint();
+    if (!hint.empty()) hint = " (" + hint + ")";
+    return fmt::format("{} has no verb \"{}\"{}: {}", at->get_name(), typed.front(), hint, verbs);
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -235,9 +258,17 @@ int run_command_line(int argc, char** argv) {
     add_rest(app, options);
     try {
         app.parse(argc, argv);
+    } catch (const CLI::RequiredError& error) {
+        const auto missing = missing_verb(app);
+        if (!missing) {
+            app.exit(error);
+            return kUsage;
+        }
+        fmt::print(stderr, "{}\nRun with --help for more information.\n", *missing);
+        return kUsage;
     } catch (const CLI::ParseError& error) {
         // Help and version are no failures; everything else is a wrong use of the program.
-        return app.exit(error) == 0 ? 0 : 2;
+        return app.exit(error) == 0 ? 0 : kUsage;
     }
     try {
         return options.verb();

@@ -80,7 +80,11 @@ test("send --wait says by its exit code how the run ended", async (t) => {
 
 test("exit codes: usage, not found, no daemon", async (t) => {
   const daemon = await Daemon.start(t);
-  assert.equal((await daemon.cli("frobnicate")).code, Exit.usage);
+  const unknown = await daemon.cli("sesion", "list");
+  assert.equal(unknown.code, Exit.usage);
+  assert.match(unknown.stderr, /^volary has no verb "sesion" \(did you mean "session"\?\): serve, /);
+  assert.match((await daemon.cli("session", "stap")).stderr, /^session has no verb "stap" \(did you/);
+  assert.match((await daemon.cli("session")).stderr, /^session needs a verb: list, /);
   assert.equal((await daemon.cli("send")).code, Exit.usage);
   assert.equal((await daemon.cli("send", "nobody", "hello")).code, Exit.notFound);
   assert.equal((await daemon.cli("session", "show", "ses_00000000000000000000000000")).code, Exit.notFound);
