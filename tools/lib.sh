@@ -100,7 +100,9 @@ configure() {
     say "configuring ${dir#"$root"/} ($*)"
     local reconfigure=()
     if [ -f "$dir/build.ninja" ]; then reconfigure=(--reconfigure); fi
-    CC=clang-19 CXX=clang++-19 CC_LD=lld CXX_LD=lld \
+    local cache=
+    if command -v ccache >/dev/null; then cache='ccache '; fi
+    CC="${cache}clang-19" CXX="${cache}clang++-19" CC_LD=lld CXX_LD=lld \
         meson setup "${reconfigure[@]}" "$dir" "$root" "$@" >"$dir.log" 2>&1 || {
         tail -30 "$dir.log" >&2
         die "meson could not configure $dir"
@@ -114,7 +116,8 @@ compile() {
     local dir=$1 started=$SECONDS
     shift
     say "building ${dir#"$root"/}"
-    ninja -C "$dir" "$@" >"$dir/build.log" 2>&1 || {
+    # What ccache must not look at to cache users of a precompiled header.
+    CCACHE_SLOPPINESS=pch_defines,time_macros ninja -C "$dir" "$@" >"$dir/build.log" 2>&1 || {
         grep -v '^\[' "$dir/build.log" | tail -60 >&2
         die "the build failed; the full log is $dir/build.log"
     }
@@ -126,7 +129,7 @@ program_targets() {
     ninja -C "$1" -t targets all | sed -n 's,^\(bin/[^:/]*\): .*LINKER.*$,\1,p'
 }
 
-release_options=(--buildtype=release -Doptimization=2 -Db_ndebug=if-release)
+release_options=(--buildtype=release -Doptimization=2 -Db_ndebug=if-release -Dpch=true)
 
 # Creates the system user and group that run the daemon when root started it.
 ensure_system_user() {
@@ -149,7 +152,9 @@ volary_env=()
 exec_as_volary() {
     if [ "$(id -u)" != 0 ]; then exec env "${volary_env[@]}" "$@"; fi
     cd / || exit 1
-    exec env -i PATH="$PATH" HOME=/var/lib/volary USER=volary LANG=C.UTF-8 "${volary_env[@]}" \
+    # Root's own PATH may name folders that only root can read.
+    exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        HOME=/var/lib/volary USER=volary LANG=C.UTF-8 "${volary_env[@]}" \
         setpriv --reuid volary --regid volary --init-groups --no-new-privs "$@"
 }
 
