@@ -120,7 +120,7 @@ async function scrape(stage: Stage, id: string): Promise<void> {
     invocation: id,
     layer: "dns",
     what: "evil.example:443",
-    rule: 'primary.subagents.scraper.cage.net.allow: ["evil.example:443"]',
+    rule: "evil.example:443",
     process: "curl",
     count: 1,
   });

@@ -29,6 +29,11 @@ export const [sessions, setSessions] = createStore<{ list: SessionSummary[]; tot
 export const [outboxActs, setOutboxActs] = createSignal<readonly Act[]>([]);
 export const [room, setRoom] = createSignal<Room | null>(null);
 export const [me, setMe] = createSignal("");
+/** Whether the first screen has been seen: what is beside it, or not yet needed, comes after. */
+export const [drawn, setDrawn] = createSignal(false);
+
+/** How long the page may stay blank while the daemon is asked. */
+const kBlankMs = 250;
 
 function parseRoute(): Route {
   const [screen, arg] = location.hash.replace(/^#\/?/, "").split("/");
@@ -122,9 +127,9 @@ export async function check(): Promise<void> {
     if (signIn() !== "in") {
       setSignIn("in");
       outbox.restore();
-      openRoute();
+      void openRoute();
     }
-    link.start();
+    if (drawn()) link.start();
   } catch (error) {
     if (error instanceof ApiError && error.signedOut) return signedOut();
     if (signIn() === "checking" || signIn() === "out") setSignIn("unreachable");
@@ -134,7 +139,7 @@ export async function check(): Promise<void> {
   }
 }
 
-function openRoute(): void {
+async function openRoute(): Promise<void> {
   const here = route();
   const wanted = here.screen === "session" ? here.session : null;
   // At start the session is read while the daemon is asked who this is: one round trip less.
@@ -146,13 +151,17 @@ function openRoute(): void {
   }
   const opened = new Room(wanted, link, (seq) => outbox.seen(wanted, seq));
   setRoom(opened);
-  void opened.open();
+  await opened.open();
 }
 
-export function startApp(): void {
+/**
+ * Settles when what the first screen shows is known, so that it is drawn once and whole; or soon,
+ * so that whoever waits for the daemon sees that.
+ */
+export function startApp(): Promise<unknown> {
   window.addEventListener("hashchange", () => {
     setRoute(parseRoute());
-    openRoute();
+    void openRoute();
   });
   document.addEventListener("visibilitychange", () => {
     if (document.visibilityState !== "visible") return;
@@ -166,8 +175,14 @@ export function startApp(): void {
     outbox.nudge();
   });
   window.setInterval(() => setNow(Date.now()), 1000);
-  openRoute();
-  void check();
+  const known = Promise.all([openRoute(), check()]);
+  return Promise.race([known, new Promise((done) => window.setTimeout(done, kBlankMs))]);
+}
+
+/** To be called when the first screen is drawn: starts what would have held it up. */
+export function firstScreenDrawn(): void {
+  setDrawn(true);
+  if (signIn() === "in") link.start();
 }
 
 export const send = {

@@ -9,11 +9,15 @@ import "./style/conversation.css";
 import "./style/prose.css";
 import "./style/dock.css";
 import "./style/inspector.css";
-import { startApp } from "./app.ts";
+import { firstScreenDrawn, startApp } from "./app.ts";
 import { Page } from "./views/page.tsx";
 
 const root = document.getElementById("app");
 if (root) {
-  startApp();
-  render(() => <Page />, root);
+  void startApp().then(() => {
+    render(() => <Page />, root);
+    // The first moment after that frame; a hidden page has no frames.
+    requestAnimationFrame(() => window.setTimeout(firstScreenDrawn));
+    window.setTimeout(firstScreenDrawn, 1000);
+  });
 }

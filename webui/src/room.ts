@@ -10,11 +10,11 @@ import { streamEntry, Transcript } from "./fold/transcript.ts";
 import type { Link, Subscriber } from "./link/link.ts";
 
 /** Events read when a session is opened, and with each "show earlier". */
-const kPage = 300;
+export const kPage = 300;
 /** Later than any event. */
-const kNoEnd = Number.MAX_SAFE_INTEGER;
+export const kNoEnd = Number.MAX_SAFE_INTEGER;
 /** Lines of the first paint: a screenful and some. */
-const kFirst = 60;
+const kFirst = 16;
 /** Lines on the page soon after; each "show earlier" adds as many. */
 export const kWindow = 200;
 

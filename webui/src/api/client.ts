@@ -59,15 +59,24 @@ async function readError(response: Response): Promise<ApiError> {
   }
 }
 
-async function request<T>(path: string, init: RequestInit = {}): Promise<T> {
+/** What public/early.js has asked for already, by path; each answer serves once. */
+function takeEarly(path: string): Promise<Response> | undefined {
+  const asked = (globalThis as { volaryEarly?: Map<string, Promise<Response>> }).volaryEarly;
+  const answer = asked?.get(path);
+  asked?.delete(path);
+  return answer;
+}
+
+async function request<T>(path: string, init?: RequestInit): Promise<T> {
   let response: Response;
   try {
-    response = await fetch(`/api/v1${path}`, {
-      credentials: "same-origin",
-      cache: "no-store",
-      signal: AbortSignal.timeout(kRequestTimeoutMs),
-      ...init,
-    });
+    response = await ((init ? undefined : takeEarly(path)) ??
+      fetch(`/api/v1${path}`, {
+        credentials: "same-origin",
+        cache: "no-store",
+        signal: AbortSignal.timeout(kRequestTimeoutMs),
+        ...init,
+      }));
   } catch (error) {
     const timeout = error instanceof DOMException && error.name === "TimeoutError";
     throw new ApiError(

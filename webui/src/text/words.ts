@@ -29,12 +29,21 @@ export function ago(at: number, now: number): string {
   return passed < 5000 ? "now" : `${age(passed)} ago`;
 }
 
+const twoDigits = (n: number) => String(n).padStart(2, "0");
+
+// By hand: the first use of Intl costs a phone more than the rest of the first screen.
+
+/** "17:41" by this device's clock. */
 export function clock(at: number): string {
-  return new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const t = new Date(at);
+  return [t.getHours(), t.getMinutes()].map(twoDigits).join(":");
 }
 
+/** "2026-11-21 17:41:07" by this device's clock, as logs have it. */
 export function exact(at: number): string {
-  return new Date(at).toLocaleString([], { dateStyle: "medium", timeStyle: "medium" });
+  const t = new Date(at);
+  const day = [t.getFullYear(), twoDigits(t.getMonth() + 1), twoDigits(t.getDate())].join("-");
+  return `${day} ${[t.getHours(), t.getMinutes(), t.getSeconds()].map(twoDigits).join(":")}`;
 }
 
 export function bytes(count: number): string {

@@ -26,8 +26,7 @@ import {
   X,
   Zap,
 } from "lucide";
-import { For } from "solid-js";
-import { Dynamic } from "solid-js/web";
+import type { JSX } from "solid-js";
 
 const icons = {
   back: ArrowLeft,
@@ -58,21 +57,39 @@ const icons = {
 
 export type IconName = keyof typeof icons;
 
+const kSvg = "http://www.w3.org/2000/svg";
+const drawn = new Map<IconName, SVGSVGElement>();
+
+/** A copy of the icon's one drawing: a screen has hundreds of them. */
+function draw(name: IconName): SVGSVGElement {
+  let svg = drawn.get(name);
+  if (!svg) {
+    svg = document.createElementNS(kSvg, "svg");
+    svg.setAttribute("viewBox", "0 0 24 24");
+    for (const [tag, attributes] of icons[name]) {
+      const part = document.createElementNS(kSvg, tag);
+      for (const [key, value] of Object.entries(attributes)) part.setAttribute(key, String(value));
+      svg.append(part);
+    }
+    drawn.set(name, svg);
+  }
+  return svg.cloneNode(true) as SVGSVGElement;
+}
+
 /** A Lucide icon. Without `label` it is decoration, and the words beside it carry the meaning. */
-export function Icon(props: { name: IconName; label?: string; small?: boolean }) {
-  return (
-    <svg
-      class={props.small ? "icon small" : "icon"}
-      viewBox="0 0 24 24"
-      role={props.label ? "img" : undefined}
-      aria-label={props.label}
-      aria-hidden={props.label ? undefined : "true"}
-    >
-      <For each={icons[props.name]}>
-        {([tag, attributes]) => <Dynamic component={tag} {...attributes} />}
-      </For>
-    </svg>
-  );
+export function Icon(props: { name: IconName; label?: string; small?: boolean }): JSX.Element {
+  const drawing = () => {
+    const svg = draw(props.name);
+    svg.setAttribute("class", props.small ? "icon small" : "icon");
+    if (props.label) {
+      svg.setAttribute("role", "img");
+      svg.setAttribute("aria-label", props.label);
+    } else {
+      svg.setAttribute("aria-hidden", "true");
+    }
+    return svg;
+  };
+  return <>{drawing()}</>;
 }
 
 export type Mark =

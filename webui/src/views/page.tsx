@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createEffect, Match, Show, Switch } from "solid-js";
-import { linkState, room, route, signIn } from "../app.ts";
+import { drawn, linkState, room, route, signIn } from "../app.ts";
 import { DaemonScreen, WarningBanner } from "./daemon.tsx";
 import { Icon, type IconName } from "./icon.tsx";
 import { Inspector } from "./inspector.tsx";
@@ -84,7 +84,9 @@ export function Page() {
           <Show when={route().screen === "session" && room()} keyed>
             {(opened) => (
               <aside class="pane side" aria-label="Run">
-                <Inspector room={opened} />
+                <Show when={drawn()}>
+                  <Inspector room={opened} />
+                </Show>
               </aside>
             )}
           </Show>
