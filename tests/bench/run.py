@@ -8,6 +8,7 @@ up in one object; without --json they are printed as a table.
 """
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -25,6 +26,14 @@ def benches(folder):
         if name.endswith("_bench.mjs"):
             yield name.removesuffix(".mjs"), [os.environ.get("VOLARY_NODE", "node"), "--no-warnings",
                                               os.path.join(here, name)]
+
+
+def documented():
+    """The keys of docs/bench.md, on which people and scripts rely."""
+    root = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../..")
+    with open(os.path.join(root, "docs/bench.md"), encoding="utf-8") as stream:
+        rows = [line.split("|")[1] for line in stream if line.startswith("| `")]
+    return set(re.findall(r"`(\w+)`", " ".join(rows)))
 
 
 def main():
@@ -51,6 +60,10 @@ def main():
             print(name.removesuffix("_bench"))
             for key, value in figures.items():
                 print(f"  {key:44} {value}")
+    if code == 0 and merged.keys() != documented():
+        print(f"docs/bench.md and the figures differ: {sorted(merged.keys() ^ documented())}",
+              file=sys.stderr)
+        code = 1
     if as_json:
         print(json.dumps(merged, indent=2, sort_keys=True))
     return code

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Foreign bytes through the request parser and the router, whole and cut in two at a place that the
-// input chooses: both ways must see the same requests. Whether a header that never ends is refused at
-// its first wrong byte or waited for is not compared: Beast looks closer at one that came whole.
+// input chooses: both ways must see the same requests. Whether a header that never ends is refused
+// at its first wrong byte or waited for is not compared: Beast looks closer at one that came whole.
 #include "daemon/http/parser.hpp"
 #include "daemon/http/router.hpp"
 
