@@ -90,7 +90,11 @@ Error launch_error(const wire::Failed& failed, const std::string& said) {
     if (failed.step == "execute" && failed.error == EACCES) return {Errc::denied, text};
     if (failed.step == "unshare" && (failed.error == EPERM || failed.error == ENOSPC))
         return {
-            Errc::unavailable, text + ": this host does not let ordinary users make user namespaces"
+            Errc::unavailable,
+            text +
+                ": this host does not let ordinary users make user namespaces; as root, look at "
+                "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and "
+                "kernel.apparmor_restrict_unprivileged_userns"
         };
     return {Errc::io, text};
 }

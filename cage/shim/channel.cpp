@@ -75,8 +75,10 @@ Received receive_packet(int socket, Packet& out) {
     message.msg_control = control;
     message.msg_controllen = sizeof control;
     ssize_t got = 0;
+    // A peer that ended without reading all that we sent is reported once, before what it said last
+    // (unix(7)); that is what we are here for.
     do got = ::recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-    while (got < 0 && errno == EINTR);
+    while (got < 0 && (errno == EINTR || errno == ECONNRESET));
     if (got < 0) return errno == EAGAIN ? Received::again : Received::closed;
     take_control(message, out);
     const auto size = static_cast<std::size_t>(got);

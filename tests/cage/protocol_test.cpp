@@ -83,3 +83,17 @@ TEST_CASE("descriptors travel beside a packet, closed on exec", "[shim]") {
     left.reset();
     CHECK(receive_packet(right.get(), packet) == Received::closed);
 }
+
+TEST_CASE("what a peer said last is read, also when it did not read all before it ended") {
+    int pair[2];
+    REQUIRE(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) == 0);
+    UniqueFd left(pair[0]);
+    const UniqueFd right(pair[1]);
+    REQUIRE(send_packet(right.get(), "never read"));
+    REQUIRE(send_packet(left.get(), "last words"));
+    left.reset();
+    Packet packet;
+    REQUIRE(receive_packet(right.get(), packet) == Received::packet);
+    CHECK(packet.bytes == "last words");
+    CHECK(receive_packet(right.get(), packet) == Received::closed);
+}

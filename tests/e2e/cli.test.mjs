@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import path from "node:path";
 import test from "node:test";
 import { Daemon, bin, ofKind, run } from "../support/daemon.mjs";
@@ -112,7 +114,7 @@ test("dsl verbs work without a daemon", async (t) => {
 
 test("cage run runs a command under a policy file, and explain prints the policy", async (t) => {
   const daemon = await Daemon.start(t);
-  const { mkdirSync, writeFileSync } = await import("node:fs");
+  const { mkdirSync } = await import("node:fs");
   const folder = path.join(daemon.folder, "caged");
   mkdirSync(folder);
   const policy = path.join(folder, "policy.yaml");
@@ -128,4 +130,26 @@ test("cage run runs a command under a policy file, and explain prints the policy
   const explained = await run(path.join(bin, "volary"), ["cage", "explain", "--policy", policy], { cwd: folder });
   assert.equal(explained.code, 0, explained.stderr);
   assert.match(explained.stdout, /host\.volary/);
+});
+
+test("a host without user namespaces is named as such, every time", async (t) => {
+  const folder = mkdtempSync(path.join(tmpdir(), "volary-userns-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const policy = path.join(folder, "policy.yaml");
+  writeFileSync(policy, "limits: { pids: 32 }\n");
+  // A user namespace whose owner forbids further ones stands for such a host.
+  const command = [
+    "echo 0 > /proc/sys/user/max_user_namespaces",
+    "exec setpriv --inh-caps=-all --ambient-caps=-all " +
+      `${path.join(bin, "volary")} cage run --policy ${policy} -- /bin/true`,
+  ].join(" && ");
+  for (let i = 0; i < 20; i++) {
+    const refused = await run(
+      "unshare",
+      ["--user", "--map-current-user", "--keep-caps", "sh", "-c", command],
+      { cwd: folder },
+    );
+    assert.equal(refused.code, Exit.failed);
+    assert.match(refused.stderr, /unshare .*does not let ordinary users make user namespaces; as root/);
+  }
 });
