@@ -12,38 +12,47 @@ namespace {
 
 constexpr std::size_t kChunk = 16 * 1024;  // one event: a screenful or ten, not a file
 
+/// A pipe, and what came out of it and is not taken yet.
+struct Source {
+    Source(const asio::any_io_executor& executor, UniqueFd fd) : stream(executor, fd.release()) {}
+
+    /// Adds what comes next to `held`; false at the end of the pipe.
+    asio::awaitable<bool> more() {
+        const auto [error, count] =
+            co_await stream.async_read_some(asio::buffer(buffer), as_result);
+        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
+        if (!error) held.append(buffer, 0, count);
+        co_return !error;
+    }
+
+    asio::posix::stream_descriptor stream;
+    std::string buffer = std::string(kChunk, '\0');
+    std::string held;
+};
+
 }  // namespace
 
 asio::awaitable<void> read_chunks(UniqueFd fd, TakeChunk take) {
     const auto executor = co_await asio::this_coro::executor;
-    asio::posix::stream_descriptor stream(executor, fd.release());
-    std::string buffer(kChunk, '\0');
-    std::string held;
+    Source source(executor, std::move(fd));
     while (true) {
-        const auto [error, count] =
-            co_await stream.async_read_some(asio::buffer(buffer), as_result);
-        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
-        if (error) break;
-        held.append(buffer, 0, count);
-        const auto tail = utf8_unfinished_tail(held);
-        auto chunk = held.substr(0, held.size() - tail);
-        held.erase(0, chunk.size());
+        const bool more = co_await source.more();
+        if (!more) break;
+        const auto tail = utf8_unfinished_tail(source.held);
+        auto chunk = source.held.substr(0, source.held.size() - tail);
+        source.held.erase(0, chunk.size());
         if (!chunk.empty()) co_await take(std::move(chunk));
     }
-    if (!held.empty()) co_await take(std::move(held));
+    if (!source.held.empty()) co_await take(std::move(source.held));
 }
 
 asio::awaitable<void> read_lines(UniqueFd fd, std::size_t max_line, TakeChunk take) {
     const auto executor = co_await asio::this_coro::executor;
-    asio::posix::stream_descriptor stream(executor, fd.release());
-    std::string buffer(kChunk, '\0');
-    std::string held;
+    Source source(executor, std::move(fd));
+    auto& held = source.held;
     while (true) {
-        const auto [error, count] =
-            co_await stream.async_read_some(asio::buffer(buffer), as_result);
-        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
-        if (error) break;
-        held.append(buffer, 0, count);
+        const bool more = co_await source.more();
+        if (!more) break;
         for (auto end = held.find('\n'); end != std::string::npos || held.size() > max_line;
              end = held.find('\n')) {
             const auto length = std::min(end, max_line);
