@@ -28,6 +28,15 @@ constexpr std::chrono::milliseconds kSample{250};
 constexpr int kFreezeRounds = 200;
 constexpr std::chrono::milliseconds kFreezePause{5};
 
+/// An empty file costs no byte of `limits.disk` but about a kilobyte of the kernel's own memory,
+/// and bwrap's tmpfs has no limit of its own for that.
+constexpr std::uint64_t kBytesPerFile = 4096;
+constexpr std::uint64_t kFewestFiles = 16384;
+
+std::uint64_t private_files(std::uint64_t disk) {
+    return std::max(disk / kBytesPerFile, kFewestFiles);
+}
+
 wire::BindSpec to_wire(const SocketSpec& spec) {
     const bool udp = spec.kind == SocketSpec::Kind::dns_udp;
     return {udp ? wire::BindSpec::Kind::udp : wire::BindSpec::Kind::tcp, spec.address, spec.port};
@@ -278,6 +287,14 @@ asio::awaitable<void> Cage::watch_use(std::shared_ptr<Cage> self) {
         if (bytes > limit) {
             auto detail = fmt::format("{} MiB resident, {} allowed", bytes >> 20U, limit >> 20U);
             self->end_by_limit("memory", "oom", std::move(detail));
+        }
+        std::uint64_t files = 0;
+        for (const auto& folder : self->private_folders_)
+            files += files_in_tmpfs(self->init_pid_, folder);
+        const auto most = private_files(self->limits_.disk->value);
+        if (files > most) {
+            auto detail = fmt::format("{} files in private folders, {} allowed", files, most);
+            self->end_by_limit("disk", "disk", std::move(detail));
         }
         // RLIMIT_NPROC holds it; this catches a host where it counts another way.
         if (pids.size() > *self->limits_.pids + 1U) {

@@ -92,6 +92,7 @@ private:
     asio::any_io_executor executor_;
     CageId id_;
     CageLimits limits_;
+    std::vector<std::string> private_folders_;  ///< tmpfs that the cage may fill
     SpawnerHooks hooks_;
     CageReport report_;
     UniqueFd stdin_, stdout_, stderr_, signals_;

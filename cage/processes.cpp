@@ -7,9 +7,11 @@
 #include <charconv>
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <memory>
 #include <string>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -121,6 +123,17 @@ std::uint64_t resident_bytes(const std::vector<pid_t>& pids) {
         if (look(pid, state)) pages += state.rss_pages;
     }
     return pages * page;
+}
+
+std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder) noexcept {
+    // The cage cannot move its mount points, but what it can write may hold links.
+    const auto path = fmt::format("/proc/{}/root{}", pid, folder);
+    const UniqueFd there(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+    struct statfs found{};
+    if (!there || ::fstatfs(there.get(), &found) != 0) return 0;
+    // A bind of the host's own disk has inodes of its own to count, and is not ours to judge.
+    if (found.f_type != TMPFS_MAGIC || found.f_files < found.f_ffree) return 0;
+    return found.f_files - found.f_ffree;
 }
 
 }  // namespace volary::cage

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <sys/types.h>
 #include <vector>
@@ -34,5 +35,9 @@ std::vector<pid_t> family_of(pid_t pid);
 
 /// Resident bytes of these processes, shared pages counted once per process.
 std::uint64_t resident_bytes(const std::vector<pid_t>& pids);
+
+/// Files and folders in the tmpfs that `pid` sees at `folder`, an absolute path; 0 when it cannot
+/// be told.
+std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder) noexcept;
 
 }  // namespace volary::cage

@@ -270,6 +270,9 @@ void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepare
     prepared.spec = to_spec(request, paths_.init, *bind_by_fd_, rlimits);
     prepared.compiled = compile(prepared.spec, RealHost());
     cage.limits_ = prepared.compiled.limits;
+    cage.private_folders_ = {"/dev/shm"};
+    for (const auto& mount : prepared.compiled.mounts)
+        if (mount.kind == Mount::Kind::tmpfs) cage.private_folders_.push_back(mount.target);
     cage.report_.layers = layers_of(prepared.spec);
     cage.report_.limits_backend = to_string(cgroups_.backend);
     if (request.inherit) {

@@ -49,7 +49,7 @@ std::string home_of(const std::string& homes, const SessionId& session) {
 }
 
 Ending from_exit(const cage::CageExit& exit, std::string result) {
-    if (exit.reason == "wall" || exit.reason == "oom")
+    if (exit.reason != "exited" && exit.reason != "stopped")
         return {"failed", "ended by its limit: " + exit.reason, std::move(result)};
     if (exit.status.ok()) return {"succeeded", "", std::move(result)};
     return {"failed", to_string(exit.status), std::move(result)};

@@ -76,7 +76,7 @@ for (const file of [".git/hooks/pre-commit", ".git/config", ".volary/project.yam
   });
 }
 
-for (const target of ["/usr/bin/env", "/bin/sh", "/etc/passwd", "/etc/resolv.conf", "/lib/x"]) {
+for (const target of ["/x", "/dev/x", "/etc/x", "/usr/bin/env", "/bin/sh", "/etc/passwd", "/etc/resolv.conf", "/lib/x"]) {
   test(`writing ${target}`, async (t) => {
     const tried = await new Workspace(t).caged(`echo x >> ${target}`);
     assert.match(tried.stderr, /read-only|permission denied/i);

@@ -150,6 +150,21 @@ for (const place of ["/tmp", "/home/agent", "/dev/shm"]) {
   });
 }
 
+for (const place of ["/tmp", "/home/agent", "/dev/shm"]) {
+  test(`a bomb of empty files in ${place}`, async (t) => {
+    const workspace = new Workspace(t);
+    const make = (count) => `
+import os
+for i in range(${count}): os.close(os.open("${place}/%d" % i, os.O_CREAT | os.O_WRONLY))
+print("made")
+`;
+    const bomb = await workspace.python(make(5_000_000), "limits: { disk: 16M, wall: 60s }");
+    assert.equal(bomb.code, 137);
+    assert.match(bomb.stderr, /limit disk: \d+ files in private folders, 16384 allowed/);
+    assert.equal((await workspace.python(make(10_000), "limits: { disk: 64M }")).stdout, "made\n");
+  });
+}
+
 test("a descriptor bomb", async (t) => {
   const workspace = new Workspace(t);
   const open = `
