@@ -78,7 +78,9 @@ export function Page() {
         <WarningBanner />
         <div class="panes">
           <nav class="pane list" aria-label="Projects and sessions">
-            <Lists />
+            <Show when={drawn() || route().screen !== "session"}>
+              <Lists />
+            </Show>
           </nav>
           <Main />
           <Show when={route().screen === "session" && room()} keyed>
