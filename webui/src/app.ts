@@ -181,6 +181,7 @@ export function startApp(): Promise<unknown> {
 
 /** To be called when the first screen is drawn: starts what would have held it up. */
 export function firstScreenDrawn(): void {
+  if (drawn()) return;
   setDrawn(true);
   if (signIn() === "in") link.start();
 }
