@@ -125,7 +125,7 @@ std::uint64_t resident_bytes(const std::vector<pid_t>& pids) {
     return pages * page;
 }
 
-std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder) noexcept {
+std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder) {
     // The cage cannot move its mount points, but what it can write may hold links.
     const auto path = fmt::format("/proc/{}/root{}", pid, folder);
     const UniqueFd there(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));

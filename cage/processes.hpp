@@ -38,6 +38,6 @@ std::uint64_t resident_bytes(const std::vector<pid_t>& pids);
 
 /// Files and folders in the tmpfs that `pid` sees at `folder`, an absolute path; 0 when it cannot
 /// be told.
-std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder) noexcept;
+std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder);
 
 }  // namespace volary::cage
