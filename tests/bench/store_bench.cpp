@@ -245,8 +245,8 @@ void print_table(const Results& r) {
     print_row("1 writer, 1 event", r.one);
     print_row("64 writers, 1 event", r.sixty_four_single);
     print_row("1000 writers, 1 event", r.thousand_single);
-    print_row("64 writers, 20 events", r.sixty_four);
-    print_row("1000 writers, 20 events", r.thousand);
+    print_row("64 writers, 10 events", r.sixty_four);
+    print_row("1000 writers, 10 events", r.thousand);
     fmt::print("append p50 / raw p50: {:.2f} (budget 2)\n", r.append_p50 / r.raw_p50);
     fmt::print("page of 200 events: {:.0f} us (budget 1000)\n", r.page);
     fmt::print("open and list with 1000 sessions: {:.1f} ms\n", r.open);
