@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/policy.hpp"
 
+#include <array>
+
 namespace volary {
 
 CageLimits default_limits() {
@@ -19,12 +21,41 @@ std::string_view to_string(FsMode mode) noexcept {
             return "ro";
         case FsMode::rw:
             return "rw";
+        case FsMode::cow:
+            return "cow";
         case FsMode::tmp:
             return "tmp";
         case FsMode::hide:
             return "hide";
     }
     return "ro";
+}
+
+std::string_view to_string(CageState state) noexcept {
+    return state == CageState::kept ? "kept" : "ephemeral";
+}
+
+std::string_view to_string(CageBackend backend) noexcept {
+    switch (backend) {
+        case CageBackend::bwrap:
+            return "bwrap";
+        case CageBackend::native:
+            return "native";
+        case CageBackend::podman:
+            return "podman";
+        case CageBackend::firejail:
+            return "firejail";
+    }
+    return "bwrap";
+}
+
+std::span<const std::string_view> layer_names() noexcept {
+    // Each is something that a host may lack; what every backend always gives needs no word.
+    static constexpr std::array<std::string_view, 10> kNames{"landlock", "seccomp", "notify",
+                                                             "network",  "cgroup",  "memory",
+                                                             "swap",     "cpu",     "pids",
+                                                             "disk"};
+    return kNames;
 }
 
 bool matches_name(const NetRule& rule, std::string_view name) {
