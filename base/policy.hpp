@@ -56,6 +56,8 @@ struct NetRule {
     bool allow_private = false;
     /// Expected TLS server name when it differs from `host`; empty: the name itself.
     std::string sni;
+    /// As the project file spells it, for denials and the cage card, e.g. "*.bandcamp.com:443".
+    std::string text;
     /// Name of an operator's credential: the cage speaks plain HTTP to the name, the gatekeeper
     /// adds the header and speaks verified TLS outward. Only with Kind::name and Kind::wildcard.
     std::string credential = {};
@@ -64,8 +66,6 @@ struct NetRule {
     /// Paths that are let through, each exact or ending in "*" (a prefix); empty: all. As
     /// `methods`.
     std::vector<std::string> paths = {};
-    /// As the project file spells it, for denials and the cage card, e.g. "*.bandcamp.com:443".
-    std::string text;
     /// Where it was written ("project.yaml:12"), for errors; empty for rules made by code.
     std::string origin = {};
     bool operator==(const NetRule&) const = default;
