@@ -150,4 +150,12 @@ std::string_view to_string(CageBackend backend) noexcept;
 /// True when `name` (lower case, no trailing dot) is what `rule` allows, port aside.
 bool matches_name(const NetRule& rule, std::string_view name);
 
+/// True when every host and port that `rule` names is also named by `bound`; what else the rules
+/// say (private, credential, methods ...) is not looked at. Address blocks lie within each other.
+bool covers_target(const NetRule& bound, const NetRule& rule);
+
+/// True when `rule` lets nothing through that `bound` would not: its target, private answers, the
+/// same server name and credential, no other methods and paths.
+bool covers(const NetRule& bound, const NetRule& rule);
+
 }  // namespace volary

@@ -1,27 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "base/bytes.hpp"
+#include "base/units.hpp"
 
-#include <chrono>
-#include <expected>
 #include <optional>
 #include <string>
 #include <string_view>
 
 namespace volary::dsl {
 
-/// "512M", "4K", "1G", "2T" (powers of 1024) or plain bytes. Nothing for what is not one, is zero
-/// or needs more than 63 bits.
-std::optional<ByteCount> parse_size(std::string_view text);
-
-/// The shortest spelling that parse_size() takes back, e.g. "512M".
-std::string format_size(ByteCount size);
-
-/// "250ms", "30s", "10m", "2h", "7d"; whole and above zero, at most 30 days.
-std::optional<std::chrono::milliseconds> parse_duration(std::string_view text);
-
-std::string format_duration(std::chrono::milliseconds duration);
+using volary::format_duration;
+using volary::format_size;
+using volary::parse_duration;
+using volary::parse_size;
 
 /// A JSON pointer (RFC 6901) from "/a/b", or from the short form "$.a.b[0]"; "$" is the whole.
 /// The error completes "expected ...".
