@@ -18,6 +18,8 @@ namespace {
 
 /// How long the shim may take to answer a request that costs it microseconds.
 constexpr std::chrono::seconds kAnswer{5};
+/// For a connection within one host: only a full backlog, of a server that hangs, takes as long.
+constexpr std::chrono::seconds kConnect{5};
 /// How long the kernel may take to end a killed pid namespace: a process in an uninterruptible
 /// wait (a dead network file system) can hold it.
 constexpr std::chrono::seconds kKillWait{10};
@@ -78,6 +80,7 @@ struct Cage::PendingBind {
 Cage::Cage(asio::any_io_executor executor, SpawnRequest request, SpawnerHooks hooks)
     : executor_(std::move(executor)),
       id_(std::move(request.id)),
+      ports_(std::move(request.policy.ports)),
       hooks_(std::move(hooks)),
       control_(executor_),
       started_(executor_),
@@ -132,6 +135,10 @@ void Cage::on_packet(Packet packet) {
 }
 
 void Cage::on_bound(const wire::Bound& bound, Packet packet) {
+    if (restocking_.erase(bound.request) > 0) {
+        if (!packet.fds.empty()) outgoing_.put(std::move(packet.fds.front()));
+        return;
+    }
     const auto found = binds_.find(bound.request);
     if (found == binds_.end()) return;
     found->second->error = bound.error;
@@ -242,12 +249,56 @@ std::vector<pid_t> Cage::processes() const {
 }
 
 asio::awaitable<UniqueFd> Cage::bind(SocketSpec spec) {
+    auto what = fmt::format("bind {} port {} in the cage", spec.address, spec.port);
+    return request_socket(to_wire(spec), std::move(what));
+}
+
+asio::awaitable<UniqueFd> Cage::connect(std::uint16_t port) {
     auto self = shared_from_this();
-    const auto what = fmt::format("bind {} port {} in the cage", spec.address, spec.port);
+    if (std::ranges::find(ports_, port, &PublishedPort::port) == ports_.end())
+        throw Error(Errc::denied, fmt::format("port {} is not published by the cage", port));
+    if (ended_.done()) throw Error(Errc::unavailable, "the cage has ended");
+    if (bare_)
+        throw Error(
+            Errc::unavailable,
+            fmt::format("the cage is disabled: port {} is the host's own, not published", port)
+        );
+    for (const auto family : {Loopback::v4, Loopback::v6}) {
+        auto socket = take_outgoing(family);
+        if (!socket) {
+            auto order = OutgoingStock::order(family);
+            auto what = fmt::format("reach port {} in the cage", port);
+            socket = co_await request_socket(std::move(order), std::move(what));
+        }
+        const int error = co_await connect_loopback(executor_, socket, family, port, kConnect);
+        if (error == 0) co_return std::move(socket);
+        if (error == ETIMEDOUT)
+            throw Error(
+                Errc::timeout, fmt::format("port {} in the cage accepts no connection", port)
+            );
+        if (error != ECONNREFUSED)
+            throw Error(
+                Errc::io, fmt::format("connect to port {} in the cage: {}", port, strerror(error))
+            );
+    }
+    throw Error(Errc::unavailable, fmt::format("nothing listens on port {} in the cage", port));
+}
+
+UniqueFd Cage::take_outgoing(Loopback family) {
+    auto socket = outgoing_.take(family);
+    if (!socket || !control_.is_open()) return socket;
+    // Its successor comes while nobody waits.
+    const wire::Bind next{++next_bind_, OutgoingStock::order(family)};
+    if (send_packet(control_.native_handle(), wire::encode(next))) restocking_.insert(next.request);
+    return socket;
+}
+
+asio::awaitable<UniqueFd> Cage::request_socket(wire::BindSpec spec, std::string what) {
+    auto self = shared_from_this();
     if (!control_.is_open()) throw Error(Errc::unavailable, what + ": the cage has ended");
     PendingBind pending(executor_);
     const auto request = ++next_bind_;
-    if (!send_packet(control_.native_handle(), wire::encode(wire::Bind{request, to_wire(spec)})))
+    if (!send_packet(control_.native_handle(), wire::encode(wire::Bind{request, std::move(spec)})))
         throw_errno("send", what);
     binds_[request] = &pending;
     bool answered = false;

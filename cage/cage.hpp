@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "cage/outgoing.hpp"
 #include "cage/shim/channel.hpp"
 #include "cage/shim/protocol.hpp"
 #include "cage/spawner.hpp"
 
 #include <list>
 #include <map>
+#include <set>
 
 #include <boost/asio/posix/stream_descriptor.hpp>
 
@@ -70,6 +72,13 @@ public:
     /// Binds one more socket in the cage's network namespace; throws Error naming it.
     asio::awaitable<UniqueFd> bind(SocketSpec spec);
 
+    /// A connected, non-blocking stream to `port` of the cage's own loopback: 127.0.0.1, else ::1.
+    /// Throws Error: denied when the policy does not publish the port; unavailable when nothing
+    /// listens there or the cage has ended; timeout when the server does not accept in 5 s.
+    asio::awaitable<UniqueFd> connect(std::uint16_t port);
+    /// What the policy publishes.
+    const std::vector<PublishedPort>& ports() const noexcept { return ports_; }
+
 private:
     friend class Spawner;
     struct PendingBind;
@@ -82,6 +91,8 @@ private:
     static asio::awaitable<void> watch_use(std::shared_ptr<Cage> self);
     void on_packet(Packet packet);
     void on_bound(const wire::Bound& bound, Packet packet);
+    asio::awaitable<UniqueFd> request_socket(wire::BindSpec spec, std::string what);
+    UniqueFd take_outgoing(Loopback family);
     void finish();
     void end_by_limit(std::string limit, std::string reason, std::string detail);
     void kill_now();
@@ -92,6 +103,7 @@ private:
     asio::any_io_executor executor_;
     CageId id_;
     CageLimits limits_;
+    std::vector<PublishedPort> ports_;
     std::vector<std::string> private_folders_;  ///< tmpfs that the cage may fill
     SpawnerHooks hooks_;
     CageReport report_;
@@ -110,6 +122,8 @@ private:
     CageExit exit_;
     std::uint32_t next_bind_ = 0;
     std::map<std::uint32_t, PendingBind*> binds_;
+    OutgoingStock outgoing_;
+    std::set<std::uint32_t> restocking_;  ///< requests whose sockets go into stock
     std::function<void()> on_sockets_;
     Completion started_;  ///< the runner runs, or the launch failed
     Completion ended_;

@@ -216,6 +216,8 @@ void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
         const auto kind = udp ? wire::BindSpec::Kind::udp : wire::BindSpec::Kind::tcp;
         launch.sockets.push_back({kind, socket.address, socket.port});
     }
+    for (auto& outgoing : OutgoingStock::first_order(prepared.spec.policy.ports))
+        launch.sockets.push_back(std::move(outgoing));
     if (prepared.fds.size() + 8 > wire::kMaxFds)
         throw Error(
             Errc::too_large, fmt::format("more than {} binds in one cage", wire::kMaxFds - 16)
@@ -333,6 +335,10 @@ void Spawner::attach_when_bound(
         if (!self || self->sockets_.empty()) return;
         auto packet = std::move(self->sockets_.back());
         self->sockets_.pop_back();
+        while (self->sockets_.size() > plan.sockets.size()) {
+            self->outgoing_.put(std::move(self->sockets_.back()));
+            self->sockets_.pop_back();
+        }
         auto later = [weak](SocketSpec spec) { return bind_later(weak, std::move(spec)); };
         auto sockets = std::exchange(self->sockets_, {});
         try {

@@ -141,6 +141,8 @@ UniqueFd bind_socket(const wire::BindSpec& spec) {
         errno = EINVAL;
         return {};
     }
+    if (spec.kind == wire::BindSpec::Kind::outgoing)
+        return UniqueFd(::socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     const bool stream = spec.kind == wire::BindSpec::Kind::tcp;
     const int type = (stream ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK;
     UniqueFd socket(::socket(address.ss_family, type, 0));

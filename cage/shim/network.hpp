@@ -17,7 +17,8 @@ StepResult enter_namespaces();
 /// can be made after the capabilities are gone. Needs CAP_NET_ADMIN in the namespace.
 StepResult set_up_loopback();
 
-/// A socket as net_plan.hpp describes it: bound, a stream also listening. Empty with errno set.
+/// A socket as net_plan.hpp describes it: bound, a stream also listening; or, for an outgoing one,
+/// neither. Empty with errno set.
 UniqueFd bind_socket(const wire::BindSpec& spec);
 
 /// An AF_PACKET socket that sees every frame on `lo`. Needs CAP_NET_RAW. Empty with errno set.

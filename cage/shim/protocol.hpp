@@ -54,7 +54,11 @@ struct Argument {
 
 /// A socket to bind inside the namespace.
 struct BindSpec {
-    enum class Kind : std::uint8_t { udp = 0, tcp = 1 };
+    enum class Kind : std::uint8_t {
+        udp = 0,
+        tcp = 1,
+        outgoing = 2  ///< an unbound, unconnected stream of the address's family
+    };
     Kind kind = Kind::tcp;
     std::string address;  ///< IPv4 or IPv6 literal
     std::uint16_t port = 0;

@@ -34,6 +34,8 @@ TEST_CASE("each message comes back as it was sent", "[shim]") {
     CHECK(wire::decode_launch(wire::encode(sample())) == sample());
     const wire::Bind bind{7, {wire::BindSpec::Kind::tcp, "fd00::1", 443}};
     CHECK(wire::decode_bind(wire::encode(bind)) == bind);
+    const wire::Bind outgoing{8, {wire::BindSpec::Kind::outgoing, "127.0.0.1", 0}};
+    CHECK(wire::decode_bind(wire::encode(outgoing)) == outgoing);
     const wire::Signal signal{-1};
     CHECK(wire::decode_signal(wire::encode(signal)) == signal);
     CHECK(wire::type_of(wire::encode_kill()) == wire::Type::kill);
