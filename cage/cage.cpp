@@ -23,21 +23,9 @@ constexpr std::chrono::seconds kConnect{5};
 /// How long the kernel may take to end a killed pid namespace: a process in an uninterruptible
 /// wait (a dead network file system) can hold it.
 constexpr std::chrono::seconds kKillWait{10};
-/// How often a cage without cgroups is looked at. A memory hog fills about 1 GB in this time; its
-/// processes have RLIMIT_DATA each.
-constexpr std::chrono::milliseconds kSample{250};
 /// Rounds of "stop all that runs" before freeze() gives up on a fork bomb.
 constexpr int kFreezeRounds = 200;
 constexpr std::chrono::milliseconds kFreezePause{5};
-
-/// An empty file costs no byte of `limits.disk` but about a kilobyte of the kernel's own memory,
-/// and bwrap's tmpfs has no limit of its own for that.
-constexpr std::uint64_t kBytesPerFile = 4096;
-constexpr std::uint64_t kFewestFiles = 16384;
-
-std::uint64_t private_files(std::uint64_t disk) {
-    return std::max(disk / kBytesPerFile, kFewestFiles);
-}
 
 wire::BindSpec to_wire(const SocketSpec& spec) {
     const bool udp = spec.kind == SocketSpec::Kind::dns_udp;
@@ -120,6 +108,7 @@ void Cage::on_packet(Packet packet) {
         runner_pid_ = report_.runner_pid = started->runner;
         init_pid_ = started->init;
         pid_namespace_ = pid_namespace(init_pid_);
+        started_at_ = std::chrono::steady_clock::now();
         report_.net_setup = std::chrono::microseconds(started->net_setup_us);
         started_.complete();
     } else if (const auto exited = wire::decode_exited(packet.bytes)) {
@@ -147,11 +136,7 @@ void Cage::on_bound(const wire::Bound& bound, Packet packet) {
 }
 
 void Cage::finish() {
-    if (cgroup_ && exit_.reason.empty() && cgroup_->oom_kills() > 0) {
-        exit_.reason = "oom";
-        if (hooks_.on_limit)
-            hooks_.on_limit(id_, "memory", "the kernel ended it for lack of memory");
-    }
+    judge_end();
     cgroup_.reset();
     if (exit_.reason.empty()) exit_.reason = "exited";
     started_.complete();
@@ -312,47 +297,6 @@ asio::awaitable<UniqueFd> Cage::request_socket(wire::BindSpec spec, std::string 
     if (!answered) throw Error(Errc::timeout, what + ": the shim does not answer");
     if (!pending.socket) throw Error(Errc::io, what + ": " + ::strerror(pending.error));
     co_return std::move(pending.socket);
-}
-
-void Cage::end_by_limit(std::string limit, std::string reason, std::string detail) {
-    if (ended_.done() || !exit_.reason.empty()) return;
-    exit_.reason = std::move(reason);
-    if (hooks_.on_limit) hooks_.on_limit(id_, std::move(limit), std::move(detail));
-    kill_now();
-}
-
-asio::awaitable<void> Cage::watch_wall(std::shared_ptr<Cage> self) {
-    const auto wall = *self->limits_.wall;
-    if (co_await self->ended_.wait_for(wall)) co_return;
-    auto detail = fmt::format("ran longer than {} ms", wall.count());
-    self->end_by_limit("wall", "wall", std::move(detail));
-}
-
-asio::awaitable<void> Cage::watch_use(std::shared_ptr<Cage> self) {
-    while (true) {
-        const bool ended = co_await self->ended_.wait_for(kSample);
-        if (ended) co_return;
-        const auto pids = family_of(self->init_pid_);
-        const auto bytes = resident_bytes(pids);
-        const auto limit = self->limits_.memory->value;
-        if (bytes > limit) {
-            auto detail = fmt::format("{} MiB resident, {} allowed", bytes >> 20U, limit >> 20U);
-            self->end_by_limit("memory", "oom", std::move(detail));
-        }
-        std::uint64_t files = 0;
-        for (const auto& folder : self->private_folders_)
-            files += files_in_tmpfs(self->init_pid_, folder);
-        const auto most = private_files(self->limits_.disk->value);
-        if (files > most) {
-            auto detail = fmt::format("{} files in private folders, {} allowed", files, most);
-            self->end_by_limit("disk", "disk", std::move(detail));
-        }
-        // RLIMIT_NPROC holds it; this catches a host where it counts another way.
-        if (pids.size() > *self->limits_.pids + 1U) {
-            auto detail = fmt::format("{} processes, {} allowed", pids.size(), *self->limits_.pids);
-            self->end_by_limit("pids", "pids", std::move(detail));
-        }
-    }
 }
 
 }  // namespace volary::cage

@@ -5,6 +5,7 @@
 #include "cage/shim/channel.hpp"
 #include "cage/shim/protocol.hpp"
 #include "cage/spawner.hpp"
+#include "cage/use.hpp"
 
 #include <list>
 #include <map>
@@ -69,6 +70,9 @@ public:
     std::vector<pid_t> processes() const;
     bool running() const noexcept { return !ended_.done(); }
 
+    /// What it takes now; its last figures when it has ended.
+    CageUse use() const;
+
     /// Binds one more socket in the cage's network namespace; throws Error naming it.
     asio::awaitable<UniqueFd> bind(SocketSpec spec);
 
@@ -78,6 +82,10 @@ public:
     asio::awaitable<UniqueFd> connect(std::uint16_t port);
     /// What the policy publishes.
     const std::vector<PublishedPort>& ports() const noexcept { return ports_; }
+
+    /// Binds one more `ro` or `rw` path of the host while the cage runs. Throws Error{unavailable}
+    /// with the words "at the next start" where that cannot be, and what spawn() throws for a rule.
+    asio::awaitable<void> add_bind(FsRule rule);
 
 private:
     friend class Spawner;
@@ -89,6 +97,10 @@ private:
     static asio::awaitable<void> serve_bare(std::shared_ptr<Cage> self);
     static asio::awaitable<void> watch_wall(std::shared_ptr<Cage> self);
     static asio::awaitable<void> watch_use(std::shared_ptr<Cage> self);
+    static asio::awaitable<void> sample(std::shared_ptr<Cage> self);
+    void judge_use();
+    void judge_end();
+    void tell_limit(std::string limit, std::string detail);
     void on_packet(Packet packet);
     void on_bound(const wire::Bound& bound, Packet packet);
     asio::awaitable<UniqueFd> request_socket(wire::BindSpec spec, std::string what);
@@ -116,6 +128,11 @@ private:
     pid_t runner_pid_ = -1;
     ino_t pid_namespace_ = 0;
     std::optional<CageCgroup> cgroup_;
+    std::chrono::steady_clock::time_point started_at_ = std::chrono::steady_clock::now();
+    CageUse sampled_;
+    bool too_deep_ = false;         ///< a layer holds folders that cannot be counted
+    bool told_pids_ = false;        ///< that its limit of processes was reached
+    std::vector<UniqueFd> layers_;  ///< the upper folders of its `cow` rules
     std::vector<UniqueFd> sockets_;
     bool sockets_complete_ = false;
     std::optional<wire::Failed> failed_;

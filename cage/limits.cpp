@@ -102,6 +102,15 @@ OwnCgroups parse_own(std::string_view text) {
 
 std::string parent_of(const std::string& path) { return path.substr(0, path.rfind('/')); }
 
+/// The number that follows `key` in a file of the kernel; 0 when it is not there.
+std::uint64_t number_after(std::string_view text, std::string_view key) {
+    const auto at = text.find(key);
+    if (at == text.npos) return 0;
+    std::uint64_t out = 0;
+    std::from_chars(text.data() + at + key.size(), text.data() + text.size(), out);
+    return out;
+}
+
 void require_write(const std::string& path, const std::string& text) {
     if (!write_text(path, text)) throw_errno("write", path);
 }
@@ -110,7 +119,8 @@ void set_v2_limits(const std::string& folder, const CageLimits& limits) {
     if (limits.memory) {
         require_write(folder + "/memory.max", std::to_string(limits.memory->value));
         // Absent without swap accounting; the limit then holds for memory alone.
-        (void)write_text(folder + "/memory.swap.max", "0");
+        const auto swap = limits.swap.value_or(ByteCount{0}).value;
+        (void)write_text(folder + "/memory.swap.max", std::to_string(swap));
         (void)write_text(folder + "/memory.oom.group", "1");
     }
     if (limits.pids) require_write(folder + "/pids.max", std::to_string(*limits.pids));
@@ -121,10 +131,14 @@ void set_v2_limits(const std::string& folder, const CageLimits& limits) {
 }
 
 void set_v1_limits(const std::map<std::string, std::string>& folders, const CageLimits& limits) {
-    if (limits.memory)
-        require_write(
-            folders.at("memory") + "/memory.limit_in_bytes", std::to_string(limits.memory->value)
-        );
+    if (limits.memory) {
+        const auto& folder = folders.at("memory");
+        const auto memory = limits.memory->value;
+        require_write(folder + "/memory.limit_in_bytes", std::to_string(memory));
+        // Counts memory and swap together; absent without swap accounting.
+        const auto both = memory + limits.swap.value_or(ByteCount{0}).value;
+        (void)write_text(folder + "/memory.memsw.limit_in_bytes", std::to_string(both));
+    }
     if (limits.pids) require_write(folders.at("pids") + "/pids.max", std::to_string(*limits.pids));
     if (limits.cpu && folders.contains("cpu")) {
         const auto quota = static_cast<std::int64_t>(*limits.cpu * kCpuPeriodUs);
@@ -250,16 +264,40 @@ bool CageCgroup::freeze(bool frozen) const {
     return write_text(found->second + "/freezer.state", frozen ? "FROZEN" : "THAWED");
 }
 
+std::string CageCgroup::read(const char* controller, const char* v2, const char* v1) const {
+    const auto found = folders_.find(controller);
+    if (found == folders_.end()) return {};
+    const auto* name = backend_ == LimitsBackend::cgroup_v2 ? v2 : v1;
+    return read_text(found->second + "/" + name);
+}
+
 std::uint64_t CageCgroup::oom_kills() const {
-    const auto found = folders_.find("memory");
-    if (found == folders_.end()) return 0;
-    const bool v2 = backend_ == LimitsBackend::cgroup_v2;
-    const auto text = read_text(found->second + (v2 ? "/memory.events" : "/memory.oom_control"));
-    const auto at = text.find("oom_kill ");
-    if (at == std::string::npos) return 0;
-    std::uint64_t count = 0;
-    std::from_chars(text.data() + at + 9, text.data() + text.size(), count);
-    return count;
+    return number_after(read("memory", "memory.events", "memory.oom_control"), "oom_kill ");
+}
+
+std::uint64_t CageCgroup::memory() const {
+    return number_after(read("memory", "memory.current", "memory.usage_in_bytes"), "");
+}
+
+std::uint64_t CageCgroup::peak_memory() const {
+    return number_after(read("memory", "memory.peak", "memory.max_usage_in_bytes"), "");
+}
+
+std::uint32_t CageCgroup::pids() const {
+    return static_cast<std::uint32_t>(number_after(read("pids", "pids.current", "pids.current"), "")
+    );
+}
+
+std::uint64_t CageCgroup::refused_pids() const {
+    return number_after(read("pids", "pids.events", "pids.events"), "max ");
+}
+
+std::optional<std::chrono::microseconds> CageCgroup::cpu_time() const {
+    // v1 counts it in a controller of its own, which nobody delegates.
+    if (backend_ != LimitsBackend::cgroup_v2) return std::nullopt;
+    const auto text = read("memory", "cpu.stat", "");
+    if (text.empty()) return std::nullopt;
+    return std::chrono::microseconds(number_after(text, "usage_usec "));
 }
 
 }  // namespace volary::cage

@@ -5,6 +5,7 @@
 #include "base/policy.hpp"
 #include "base/unique_fd.hpp"
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -57,9 +58,18 @@ public:
     bool freeze(bool frozen) const;
     /// Processes that the kernel ended for lack of memory.
     std::uint64_t oom_kills() const;
+    /// Bytes in use, and the most that ever were; 0 when the kernel does not tell.
+    std::uint64_t memory() const;
+    std::uint64_t peak_memory() const;
+    std::uint32_t pids() const;
+    /// New processes that were refused.
+    std::uint64_t refused_pids() const;
+    /// Nothing where the cpu time is not counted here.
+    std::optional<std::chrono::microseconds> cpu_time() const;
 
 private:
     CageCgroup() = default;
+    std::string read(const char* controller, const char* v2, const char* v1) const;
 
     LimitsBackend backend_ = LimitsBackend::none;
     std::map<std::string, std::string> folders_;

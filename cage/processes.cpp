@@ -7,11 +7,9 @@
 #include <charconv>
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <memory>
 #include <string>
 #include <sys/stat.h>
-#include <sys/statfs.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -35,11 +33,37 @@ std::string read_text(const std::string& path) {
     return out;
 }
 
-bool look(pid_t pid, ProcessState& out) {
+}  // namespace
+
+bool parse_stat(std::string_view text, ProcessState& out) noexcept {
+    out = {};
+    const auto name_end = text.rfind(')');
+    if (name_end == text.npos || name_end + 2 >= text.size()) return false;
+    const char* at = text.data() + name_end + 2;
+    const char* const end = text.data() + text.size();
+    out.state = *at++;
+    // Fields 4 (ppid) to 24 (rss), proc(5); some between are negative.
+    for (int field = 4; field <= 24; ++field) {
+        at = std::find_if(at, end, [](char c) { return c != ' '; });
+        std::int64_t value = 0;
+        const auto [next, error] = std::from_chars(at, end, value);
+        // vsize and the limits may exceed a signed number: skipped by their digits.
+        if (error == std::errc::invalid_argument) return false;
+        if (field == 4) out.parent = static_cast<pid_t>(value);
+        // utime, stime, cutime, cstime.
+        if (field >= 14 && field <= 17 && value > 0)
+            out.cpu_ticks += static_cast<std::uint64_t>(value);
+        if (field == 24) out.rss_pages = value > 0 ? static_cast<std::uint64_t>(value) : 0;
+        at = next;
+    }
+    return true;
+}
+
+bool look_at(pid_t pid, ProcessState& out) {
     return parse_stat(read_text(fmt::format("/proc/{}/stat", pid)), out);
 }
 
-bool alive(char state) { return state != 'Z' && state != 'X' && state != 'x'; }
+bool is_alive(char state) noexcept { return state != 'Z' && state != 'X' && state != 'x'; }
 
 void add_children(pid_t pid, std::vector<pid_t>& out) {
     const auto text = read_text(fmt::format("/proc/{}/task/{}/children", pid, pid));
@@ -54,28 +78,6 @@ void add_children(pid_t pid, std::vector<pid_t>& out) {
     }
 }
 
-}  // namespace
-
-bool parse_stat(std::string_view text, ProcessState& out) noexcept {
-    const auto name_end = text.rfind(')');
-    if (name_end == text.npos || name_end + 2 >= text.size()) return false;
-    const char* at = text.data() + name_end + 2;
-    const char* const end = text.data() + text.size();
-    out.state = *at++;
-    // Fields 4 (ppid) to 24 (rss), proc(5); some between are negative.
-    for (int field = 4; field <= 24; ++field) {
-        at = std::find_if(at, end, [](char c) { return c != ' '; });
-        std::int64_t value = 0;
-        const auto [next, error] = std::from_chars(at, end, value);
-        // vsize and the limits may exceed a signed number: skipped by their digits.
-        if (error == std::errc::invalid_argument) return false;
-        if (field == 4) out.parent = static_cast<pid_t>(value);
-        if (field == 24) out.rss_pages = value > 0 ? static_cast<std::uint64_t>(value) : 0;
-        at = next;
-    }
-    return true;
-}
-
 ino_t pid_namespace(pid_t pid) noexcept {
     char path[64];
     *fmt::format_to_n(path, sizeof path - 1, "/proc/{}/ns/pid", pid).out = '\0';
@@ -85,7 +87,7 @@ ino_t pid_namespace(pid_t pid) noexcept {
 
 bool is_stopped(pid_t pid) {
     ProcessState now;
-    return !look(pid, now) || !alive(now.state) || now.state == 'T';
+    return !look_at(pid, now) || !is_alive(now.state) || now.state == 'T';
 }
 
 std::vector<pid_t> processes_in(ino_t pid_namespace_inode) {
@@ -100,7 +102,7 @@ std::vector<pid_t> processes_in(ino_t pid_namespace_inode) {
         if (error != std::errc{} || *end != '\0') continue;
         if (pid_namespace(pid) != pid_namespace_inode) continue;
         ProcessState state;
-        if (look(pid, state) && alive(state.state)) out.push_back(pid);
+        if (look_at(pid, state) && is_alive(state.state)) out.push_back(pid);
     }
     return out;
 }
@@ -110,30 +112,9 @@ std::vector<pid_t> family_of(pid_t pid) {
     for (std::size_t i = 0; i < all.size(); ++i) add_children(all[i], all);
     std::erase_if(all, [](pid_t one) {
         ProcessState state;
-        return !look(one, state) || !alive(state.state);
+        return !look_at(one, state) || !is_alive(state.state);
     });
     return all;
-}
-
-std::uint64_t resident_bytes(const std::vector<pid_t>& pids) {
-    static const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-    std::uint64_t pages = 0;
-    for (const auto pid : pids) {
-        ProcessState state;
-        if (look(pid, state)) pages += state.rss_pages;
-    }
-    return pages * page;
-}
-
-std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder) {
-    // The cage cannot move its mount points, but what it can write may hold links.
-    const auto path = fmt::format("/proc/{}/root{}", pid, folder);
-    const UniqueFd there(::open(path.c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
-    struct statfs found{};
-    if (!there || ::fstatfs(there.get(), &found) != 0) return 0;
-    // A bind of the host's own disk has inodes of its own to count, and is not ours to judge.
-    if (found.f_type != TMPFS_MAGIC || found.f_files < found.f_ffree) return 0;
-    return found.f_files - found.f_ffree;
 }
 
 }  // namespace volary::cage

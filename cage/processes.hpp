@@ -14,11 +14,21 @@ struct ProcessState {
     char state = 'X';  ///< R, S, D, T, Z, X ... (proc(5))
     pid_t parent = 0;
     std::uint64_t rss_pages = 0;
+    std::uint64_t cpu_ticks = 0;  ///< user and system, its own and of the children it waited for
 };
 
 /// Reads the text of /proc/PID/stat; false when it is not such a text. The name in it may hold
 /// anything, also ") R 1".
 bool parse_stat(std::string_view text, ProcessState& out) noexcept;
+
+/// Reads /proc/PID/stat; false when there is no such process.
+bool look_at(pid_t pid, ProcessState& out);
+
+/// False for zombies and what is past that.
+bool is_alive(char state) noexcept;
+
+/// Appends the children of the first thread of `pid`.
+void add_children(pid_t pid, std::vector<pid_t>& out);
 
 /// Inode of the pid namespace of `pid`; 0 when it cannot be told.
 ino_t pid_namespace(pid_t pid) noexcept;
@@ -32,12 +42,5 @@ std::vector<pid_t> processes_in(ino_t pid_namespace);
 /// `pid` and its descendants that are not zombies, without a scan of the whole host. May miss a
 /// process that is being born; right for sampling, not for proof.
 std::vector<pid_t> family_of(pid_t pid);
-
-/// Resident bytes of these processes, shared pages counted once per process.
-std::uint64_t resident_bytes(const std::vector<pid_t>& pids);
-
-/// Files and folders in the tmpfs that `pid` sees at `folder`, an absolute path; 0 when it cannot
-/// be told.
-std::uint64_t files_in_tmpfs(pid_t pid, const std::string& folder);
 
 }  // namespace volary::cage

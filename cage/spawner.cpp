@@ -356,7 +356,7 @@ void Spawner::attach_when_bound(
 void Spawner::watch(const std::shared_ptr<Cage>& cage) {
     const auto name = "limits of cage " + cage->id_.str();
     if (cage->limits_.wall) tasks_.spawn(name, Cage::watch_wall(cage));
-    if (!cage->bare_ && !cage->cgroup_) tasks_.spawn(name, Cage::watch_use(cage));
+    if (!cage->bare_) tasks_.spawn(name, Cage::watch_use(cage));
     if (!cage->bare_) tasks_.spawn(name, detach_at_end(cage));
 }
 

@@ -35,6 +35,11 @@ struct SpawnRequest {
     std::string working_directory;    ///< in the cage; empty: /workspace, or the home
     std::vector<FsRule> extra_binds;  ///< trusted, by the daemon
     std::vector<std::string> internal_names;
+    /// Folder of the host (0700, ours) that keeps the layers of `cow` rules, made when missing.
+    /// Empty: a temporary one that is dropped with the cage.
+    std::string layers_folder;
+    /// Folder of the host that becomes `$HOME`; empty: a private one, gone at the end.
+    std::string kept_home;
     bool signal_pipe = false;  ///< descriptor 3 of the runner is Cage::take_signals()
     std::optional<StdioFds> inherit;
 };
@@ -48,7 +53,8 @@ struct CageReport {
     std::chrono::microseconds net_setup{0};
 };
 
-/// How a cage ended. `reason`: "exited" by itself, "stopped", "wall" or "oom" by a limit.
+/// How a cage ended. `reason`: "exited" by itself, "stopped", or "wall", "oom", "pids", "disk" by a
+/// limit.
 struct CageExit {
     ExitStatus status;
     std::string reason;
