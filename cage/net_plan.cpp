@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 namespace volary::cage {
@@ -14,6 +15,8 @@ namespace {
 
 // "volary" in ASCII makes a prefix that is easy to know in a packet dump; it is never routed.
 constexpr const char* kFakeV6Prefix = "fd76:6f6c:6172:7900::";
+constexpr std::uint16_t kHttpPort = 80;
+constexpr std::uint16_t kHttpsPort = 443;
 
 /// Collects sockets, each (address, port) once.
 class Planner {
@@ -46,7 +49,38 @@ private:
 };
 
 [[noreturn]] void refuse(const NetRule& rule, const std::string& why) {
-    throw Error(Errc::invalid, "net rule \"" + rule.text + "\": " + why);
+    const auto where = rule.origin.empty() ? std::string() : rule.origin + ": ";
+    throw Error(Errc::invalid, where + "net rule \"" + rule.text + "\": " + why);
+}
+
+/// Methods, paths and credentials are only for requests that the gatekeeper reads.
+void check_requests(const NetRule& rule) {
+    const bool named = rule.kind == NetRule::Kind::name || rule.kind == NetRule::Kind::wildcard;
+    const bool filtered = !rule.methods.empty() || !rule.paths.empty();
+    if (!rule.credential.empty()) {
+        if (!named) refuse(rule, "a credential needs a name, whose certificate can be verified");
+        if (!rule.sni.empty()) refuse(rule, "a credential goes to the name itself: leave out sni");
+        if (rule.port == kHttpPort) refuse(rule, "a credential travels by TLS: port 443, not 80");
+        return;
+    }
+    if (!filtered) return;
+    if (!named && rule.kind != NetRule::Kind::host)
+        refuse(rule, "methods and paths need a name, not an address");
+    if (rule.port == kHttpsPort || !rule.sni.empty())
+        refuse(rule, "methods and paths cannot be seen in TLS: use plain HTTP or a credential");
+}
+
+/// What two rules of one listener must agree on, or a request would be judged by the wrong one.
+void check_agreement(const std::vector<NetRule>& rules) {
+    for (std::size_t i = 0; i < rules.size(); ++i) {
+        for (std::size_t j = 0; j < i; ++j) {
+            const auto& a = rules[i];
+            const auto& b = rules[j];
+            if (a.kind != b.kind || a.host != b.host || listen_port(a) != listen_port(b)) continue;
+            if (a.credential != b.credential || (!a.credential.empty() && a.port != b.port))
+                refuse(a, "\"" + b.text + "\" needs the same port in the cage for something else");
+        }
+    }
 }
 
 void add_address(Planner& planner, const NetRule& rule, const SocketTarget& target) {
@@ -78,9 +112,24 @@ NameEntry fake_addresses(std::string name, std::size_t index) {
     return entry;
 }
 
+std::uint16_t listen_port(const NetRule& rule) noexcept {
+    return !rule.credential.empty() && rule.port == kHttpsPort ? kHttpPort : rule.port;
+}
+
+bool same_rule(const NetRule& a, const NetRule& b) {
+    const auto parts = [](const NetRule& rule) {
+        return std::tie(
+            rule.kind, rule.host, rule.port, rule.allow_private, rule.sni, rule.credential,
+            rule.methods, rule.paths
+        );
+    };
+    return parts(a) == parts(b);
+}
+
 NetPlan plan_network(
     const std::vector<NetRule>& rules, const std::vector<std::string>& internal_names
 ) {
+    check_agreement(rules);
     NetPlan plan;
     Planner planner(plan);
     const SocketTarget dns{SocketTarget::Kind::dns, 0, ""};
@@ -93,11 +142,12 @@ NetPlan plan_network(
     for (std::size_t index = 0; index < rules.size(); ++index) {
         const auto& rule = rules[index];
         if (rule.port == 0) refuse(rule, "port 0");
+        check_requests(rule);
         const SocketTarget target{SocketTarget::Kind::rule, index, rule.host};
         switch (rule.kind) {
             case NetRule::Kind::name:
             case NetRule::Kind::host:
-                planner.add_name(rule.host, rule.port, target);
+                planner.add_name(rule.host, listen_port(rule), target);
                 break;
             case NetRule::Kind::address:
                 add_address(planner, rule, target);

@@ -59,12 +59,21 @@ struct NetPlan {
     std::vector<NameEntry> names;
 };
 
+/// The port that a rule's listeners in the cage have: the rule's own, but 80 for a `credential`
+/// rule on 443, to which the cage speaks plain HTTP.
+std::uint16_t listen_port(const NetRule& rule) noexcept;
+
+/// True when both allow the same; how they are spelled and where they stand is left out.
+bool same_rule(const NetRule& a, const NetRule& b);
+
 /// The plan for `rules`: DNS over UDP and TCP on 127.0.0.53:53, an IPv4 and an IPv6 listener for
 /// each internal name (port 80) and each (name, port), the very address of an address rule, a
 /// wildcard listener per port of a block rule. Wildcard names get theirs when they are asked for.
-/// Pure: the same input gives the same plan. Where two rules name the same host and port the first
-/// holds. Throws Error{invalid} naming the rule for a port 0, an address or block that cannot be
-/// read, an IPv4-mapped or unspecified address, and more than kMaxNames names.
+/// Pure: the same input gives the same plan. Rules of one host and port share a listener.
+/// Throws Error{invalid} naming the rule for a port 0, an address or block that cannot be
+/// read, an IPv4-mapped or unspecified address, more than kMaxNames names, methods or paths where
+/// they cannot be seen, a credential where it cannot be added, and two rules of one listener of
+/// which only one has that credential.
 NetPlan plan_network(
     const std::vector<NetRule>& rules, const std::vector<std::string>& internal_names
 );

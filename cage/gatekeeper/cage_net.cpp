@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <sys/socket.h>
@@ -56,9 +57,8 @@ Gatekeeper::CageNet::CageNet(
 )
     : hooks_(hooks),
       cage_(parts.cage),
-      rules_(std::move(parts.rules)),
       bind_later_(std::move(parts.bind_later)),
-      names_(rules_, parts.plan),
+      names_(parts.rules, parts.plan),
       denials_(parts.cage),
       flush_(executor),
       scope_(executor, log_task_errors()),
@@ -69,12 +69,6 @@ Gatekeeper::CageNet::CageNet(
           .scratch = scratch,
           .scope = scope_,
           .deny = [this](Denial denial) { deny(std::move(denial)); },
-          .ended =
-              [this](Connection connection) {
-                  --sessions_;
-                  connection.cage = cage_;
-                  if (hooks_.closed) hooks_.closed(std::move(connection));
-              }
       },
       dns_(
           scope_, {.now = [this](const DnsQuery& query) { return answer_now(query); },
@@ -139,7 +133,7 @@ void Gatekeeper::CageNet::accepted(UniqueFd connection, const SocketTarget& targ
         if (hooks_.internal) hooks_.internal(cage_, target.name, std::move(connection));
         return;
     }
-    if (sessions_ < context_.config.max_connections && !scope_.closing())
+    if (log_.open() < context_.config.max_connections && !scope_.closing())
         return start_session(std::move(connection), target);
     reset_on_close(connection.get());
     Denial denial;
@@ -148,26 +142,82 @@ void Gatekeeper::CageNet::accepted(UniqueFd connection, const SocketTarget& targ
     deny(std::move(denial));
 }
 
-void Gatekeeper::CageNet::start_session(UniqueFd connection, const SocketTarget& target) {
-    SessionTarget made{rules_.at(target.rule), target.name, std::nullopt};
-    if (made.rule.kind == NetRule::Kind::address) made.address = parse_address(made.rule.host);
-    if (made.rule.kind == NetRule::Kind::cidr) {
-        const auto endpoint = local_endpoint(connection.get());
-        const auto block = parse_block(made.rule.host);
-        if (!endpoint || !block || !block->contains(endpoint->address)) {
-            reset_on_close(connection.get());
-            if (!endpoint) return;
-            Attempt attempt;
-            attempt.target = endpoint->address;
-            attempt.port = made.rule.port;
-            return attempted(attempt);
-        }
-        made.address = endpoint->address;
-        made.name = endpoint->address.text();
+std::optional<SessionTarget> Gatekeeper::CageNet::target_of(
+    int connection, const SocketTarget& target
+) {
+    const auto& rules = names_.rules();
+    const auto& rule = rules.at(target.rule);
+    SessionTarget made{rule, target.name, std::nullopt};
+    if (rule.kind == NetRule::Kind::address) made.address = parse_address(rule.host);
+    const auto together = names_.rules_for(target.rule, target.name);
+    made.rule.allow_private = std::ranges::any_of(together, &NetRule::allow_private);
+    if (rule.kind != NetRule::Kind::cidr) return made;
+    // One listener serves every block with its port: which of them it was says the address.
+    const auto endpoint = local_endpoint(connection);
+    if (!endpoint) return std::nullopt;
+    const auto* block = names_.block_of(endpoint->address, rule.port);
+    if (block == nullptr) {
+        Attempt attempt;
+        attempt.target = endpoint->address;
+        attempt.port = rule.port;
+        attempted(attempt);
+        return std::nullopt;
     }
-    ++sessions_;
-    auto session = std::make_shared<Session>(context_, std::move(connection), std::move(made));
+    made.rule = *block;
+    made.address = endpoint->address;
+    made.name = endpoint->address.text();
+    return made;
+}
+
+void Gatekeeper::CageNet::start_session(UniqueFd connection, const SocketTarget& target) {
+    auto made = target_of(connection.get(), target);
+    if (!made) {
+        reset_on_close(connection.get());
+        return;
+    }
+    auto session = std::make_shared<Session>(context_, std::move(connection), std::move(*made));
+    // The log asks open sessions only, and a session tells its end before it goes.
+    const auto id = log_.opened([raw = session.get(), this] {
+        auto now = raw->connection();
+        now.cage = cage_;
+        return now;
+    });
+    session->on_end([this, id](Connection done) { session_ended(id, std::move(done)); });
     scope_.spawn("session", Session::run(std::move(session)));
+}
+
+void Gatekeeper::CageNet::session_ended(NetworkLog::Id id, Connection connection) {
+    connection.cage = cage_;
+    log_.closed(id, connection);
+    if (hooks_.closed) hooks_.closed(std::move(connection));
+}
+
+asio::awaitable<void> Gatekeeper::CageNet::allow(NetRule rule) {
+    auto all = names_.rules();
+    all.push_back(rule);
+    // For its checks only: what is there keeps its place.
+    const auto planned = plan_network(all, {});
+    if (!bind_later_ && rule.kind != NetRule::Kind::wildcard)
+        throw Error(Errc::unavailable, "net rule \"" + rule.text + "\": no listener can be added");
+    const auto index = names_.add(rule);
+    const bool numeric = rule.kind == NetRule::Kind::address || rule.kind == NetRule::Kind::cidr;
+    for (std::size_t i = 0; numeric && i < planned.sockets.size(); ++i) {
+        if (planned.targets[i].name != rule.host || names_.has(planned.sockets[i])) continue;
+        const SocketTarget target{SocketTarget::Kind::rule, index, rule.host};
+        co_await listen_now(planned.sockets[i], target);
+    }
+    if (numeric || rule.kind == NetRule::Kind::wildcard) co_return;
+    // The first turn may only have waited for one that began before the rule was there.
+    for (int turn = 0; turn < 2 && !names_.missing(rule.host).empty(); ++turn)
+        co_await ensure_name(rule.host);
+    if (!names_.missing(rule.host).empty())
+        throw Error(Errc::unavailable, "net rule \"" + rule.text + "\": no listener could be made");
+}
+
+asio::awaitable<void> Gatekeeper::CageNet::listen_now(SocketSpec spec, SocketTarget target) {
+    auto socket = co_await bind_later_(spec);
+    if (!socket) throw Error(Errc::unavailable, "no listener on " + spec.address + " in the cage");
+    listen(std::move(socket), spec, std::move(target));
 }
 
 std::string Gatekeeper::CageNet::answer_known(const DnsQuery& query) const {
@@ -189,11 +239,11 @@ std::optional<std::string> Gatekeeper::CageNet::answer_now(const DnsQuery& query
             return answer_dns(query, DnsOutcome::address, parse_address("::1"));
         return answer_dns(query, DnsOutcome::no_data);
     }
-    const bool wildcard = bind_later_ && names_.matches_wildcard(query.name);
-    if (wildcard) {
-        if (names_.find(query.name) == nullptr || !names_.missing(query.name).empty())
-            return std::nullopt;
-    } else if (names_.find(query.name) == nullptr) {
+    const bool known = names_.find(query.name) != nullptr;
+    const bool wildcard = names_.matches_wildcard(query.name);
+    if (bind_later_ && (known || wildcard)) {
+        if (!known || !names_.missing(query.name).empty()) return std::nullopt;
+    } else if (!known) {
         Denial denial;
         denial.layer = "dns";
         denial.what = "name " + (query.name.empty() ? "." : query.name);
@@ -234,7 +284,7 @@ asio::awaitable<void> Gatekeeper::CageNet::ensure_name(std::string name) {
         }
     } catch (const Error& error) {
         log::warning(
-            "no listener for a wildcard name",
+            "no listener for a name",
             {{"cage", cage_.str()}, {"name", name}, {"error", error.what()}}
         );
     }
@@ -274,6 +324,7 @@ void Gatekeeper::CageNet::attempted(const Attempt& attempt) {
 }
 
 void Gatekeeper::CageNet::deny(Denial denial) {
+    log_.denied(denial.count);
     tell(denials_.add(std::move(denial), steady_clock::now()));
     arm_flush();
 }

@@ -34,6 +34,10 @@ public:
 
     asio::awaitable<void> close();
 
+    /// Gatekeeper::allow() of this cage.
+    asio::awaitable<void> allow(NetRule rule);
+    const NetworkLog& log() const noexcept { return log_; }
+
 private:
     struct Naming;
     class NamingTurn;
@@ -42,6 +46,9 @@ private:
     asio::awaitable<void> accept_loop(DescriptorPtr listener, SocketTarget target);
     void accepted(UniqueFd connection, const SocketTarget& target);
     void start_session(UniqueFd connection, const SocketTarget& target);
+    std::optional<SessionTarget> target_of(int connection, const SocketTarget& target);
+    void session_ended(NetworkLog::Id id, Connection connection);
+    asio::awaitable<void> listen_now(SocketSpec spec, SocketTarget target);
     std::optional<std::string> answer_now(const DnsQuery& query);
     asio::awaitable<std::string> answer_later(DnsQuery query);
     std::string answer_known(const DnsQuery& query) const;
@@ -54,13 +61,12 @@ private:
 
     const GatekeeperHooks& hooks_;
     CageId cage_;
-    std::vector<NetRule> rules_;
     BindLater bind_later_;
     NameTable names_;
     std::map<std::string, std::shared_ptr<Naming>> naming_;
     DenialLog denials_;
     asio::steady_timer flush_;
-    std::size_t sessions_ = 0;
+    NetworkLog log_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     TaskScope scope_;
     SessionContext context_;

@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "cage/gatekeeper/cage_net.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace volary::cage {
@@ -11,6 +12,8 @@ namespace {
 
 // One read of a relay. Larger ones gain nothing: bulk is spliced.
 constexpr std::size_t kScratch = 64U * 1024U;
+// Logs of ended cages: what an operator may still look at when a run is over.
+constexpr std::size_t kKeptLogs = 32;
 
 }  // namespace
 
@@ -45,10 +48,36 @@ void Gatekeeper::attach(
         std::move(packet),
         std::move(bind_later)
     };
-    auto made = std::make_unique<CageNet>(
+    auto made = std::make_shared<CageNet>(
         executor_, config_, hooks_, *resolver_, scratch_, std::move(parts)
     );
     cages_.emplace(std::move(cage), std::move(made));
+}
+
+asio::awaitable<void> Gatekeeper::allow(CageId cage, NetRule rule) {
+    const auto found = cages_.find(cage);
+    if (found == cages_.end())
+        throw Error(Errc::not_found, "no network is attached to cage " + cage.str());
+    // Shared: the cage may be detached while its listeners are made.
+    const auto net = found->second;
+    co_await net->allow(std::move(rule));
+}
+
+const NetworkLog* Gatekeeper::log_of(const CageId& cage) const {
+    const auto found = cages_.find(cage);
+    if (found != cages_.end()) return &found->second->log();
+    const auto ended = std::ranges::find(ended_, cage, &std::pair<CageId, NetworkLog>::first);
+    return ended == ended_.end() ? nullptr : &ended->second;
+}
+
+std::vector<Connection> Gatekeeper::connections(const CageId& cage) const {
+    const auto* log = log_of(cage);
+    return log == nullptr ? std::vector<Connection>() : log->list();
+}
+
+NetUse Gatekeeper::use(const CageId& cage) const {
+    const auto* log = log_of(cage);
+    return log == nullptr ? NetUse() : log->use();
 }
 
 asio::awaitable<void> Gatekeeper::detach(CageId cage) {
@@ -58,6 +87,8 @@ asio::awaitable<void> Gatekeeper::detach(CageId cage) {
     const auto net = std::move(found->second);
     cages_.erase(found);
     co_await net->close();
+    ended_.emplace_back(std::move(cage), net->log());
+    if (ended_.size() > kKeptLogs) ended_.pop_front();
 }
 
 asio::awaitable<void> Gatekeeper::close() {

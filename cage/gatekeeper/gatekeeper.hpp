@@ -4,13 +4,16 @@
 #include "base/asio.hpp"
 #include "base/unique_fd.hpp"
 #include "cage/denial.hpp"
+#include "cage/gatekeeper/network_log.hpp"
 #include "cage/net_plan.hpp"
 
 #include <chrono>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace volary::cage {
@@ -53,7 +56,8 @@ struct GatekeeperConfig {
 /// executor. `co_await close()` before destruction.
 class Gatekeeper {
 public:
-    /// Asks the shim to bind one more listener in the cage's namespace (wildcard names).
+    /// Asks the shim to bind one more listener in the cage's namespace (wildcard names, live
+    /// rules).
     using BindLater = std::function<asio::awaitable<UniqueFd>(SocketSpec)>;
 
     Gatekeeper(asio::any_io_executor executor, GatekeeperConfig config, GatekeeperHooks hooks);
@@ -64,12 +68,27 @@ public:
     /// Serves a cage from now on. `rules` and `plan` belong together; `sockets` has the order of
     /// `plan.sockets`. `packet` is an AF_PACKET socket (SOCK_RAW or SOCK_DGRAM, ETH_P_ALL,
     /// non-blocking) on the cage's `lo`, or empty: then attempts without a listener are refused
-    /// all the same, but not told. `bind_later` may be empty when no rule is a wildcard.
+    /// all the same, but not told. `bind_later` may be empty when no rule is a wildcard
+    /// and none is added.
     /// Throws Error{invalid} when the counts differ, Error{conflict} when the cage is attached.
     void attach(
         CageId cage, std::vector<NetRule> rules, NetPlan plan, std::vector<UniqueFd> sockets,
         UniqueFd packet, BindLater bind_later
     );
+
+    /// Allows one thing more to a running cage: its name gets a fake address and listeners, its
+    /// address or block a listener; a wildcard needs none before it is asked for. What is allowed
+    /// already stays so. Throws Error{not_found} when the cage is not attached, Error{invalid}
+    /// for what plan_network() refuses, Error{unavailable} or what BindLater threw when
+    /// a listener cannot be made; then it may be tried again.
+    asio::awaitable<void> allow(CageId cage, NetRule rule);
+
+    /// The cage's network log: the open connections, then the last 256 finished ones, the newest
+    /// of each first. It can be read for a while after the cage ended; unknown cages have none.
+    std::vector<Connection> connections(const CageId& cage) const;
+
+    /// What the cage used so far; as connections().
+    NetUse use(const CageId& cage) const;
 
     /// Closes the cage's listeners and connections; returns when all are gone. A cage that is not
     /// attached is fine.
@@ -80,6 +99,7 @@ public:
 
 private:
     class CageNet;
+    const NetworkLog* log_of(const CageId& cage) const;
 
     asio::any_io_executor executor_;
     GatekeeperConfig config_;
@@ -87,8 +107,10 @@ private:
     std::unique_ptr<Resolver> resolver_;
     std::vector<char> scratch_;
     bool closing_ = false;
+    /// The logs of the cages that ended last, the newest last.
+    std::deque<std::pair<CageId, NetworkLog>> ended_;
     // Last: the cages use what is above.
-    std::map<CageId, std::unique_ptr<CageNet>> cages_;
+    std::map<CageId, std::shared_ptr<CageNet>> cages_;
 };
 
 }  // namespace volary::cage

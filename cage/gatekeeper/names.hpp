@@ -28,8 +28,15 @@ public:
     /// The name behind a fake address; "" when it is none.
     std::string name_of(const Address& fake) const;
 
+    const std::vector<NetRule>& rules() const noexcept { return rules_; }
+
+    /// Adds a rule that plan_network() takes; a name gets its fake address. Gives the rule's index,
+    /// that of the old one when it is there already. Throws Error{invalid} when the cage has
+    /// kMaxNames names.
+    std::size_t add(const NetRule& rule);
+
     /// What must still be bound before `name` can be answered: pairs of listener and target, empty
-    /// when no wildcard rule matches or all is there.
+    /// when no rule for names matches or all is there.
     struct Missing {
         SocketSpec spec;
         SocketTarget target;
@@ -41,6 +48,16 @@ public:
 
     /// Gives `name` the next fake address unless it has one; false when the cage has its share.
     bool allocate(const std::string& name);
+
+    /// The rules that speak about connections to `name` on the listener of rule `index`: an
+    /// allowlist allows what any of them allows.
+    std::vector<NetRule> rules_for(std::size_t index, const std::string& name) const;
+
+    /// The narrowest block rule with that port that holds `address`, or null.
+    const NetRule* block_of(const Address& address, std::uint16_t port) const;
+
+    /// Whether that very listener is there.
+    bool has(const SocketSpec& spec) const;
 
     /// Notes a listener that is there.
     void bound(const SocketSpec& spec);

@@ -47,7 +47,7 @@ public:
     Running(const Running&) = delete;
     Running& operator=(const Running&) = delete;
     ~Running() {
-        if (--session_.running_ == 0) session_.report();
+        if (--session_.running_ == 0 && session_.ended_) session_.ended_(session_.connection());
     }
 
 private:
@@ -398,15 +398,16 @@ void Session::abort(std::string verdict) {
     upgrade_.notify();
 }
 
-void Session::report() {
+Connection Session::connection() const {
     Connection connection;
+    connection.at_ms = at_ms_;
     connection.name = target_.name;
     connection.port = target_.rule.port;
     connection.bytes_up = bytes_up_;
     connection.bytes_down = bytes_down_;
     connection.duration = std::chrono::duration_cast<milliseconds>(steady_clock::now() - started_);
     connection.verdict = verdict_;
-    context_.ended(std::move(connection));
+    return connection;
 }
 
 }  // namespace volary::cage

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/clock.hpp"
 #include "base/mailbox.hpp"
 #include "base/task_scope.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
@@ -25,8 +26,6 @@ struct SessionContext {
     std::span<char> scratch;
     TaskScope& scope;
     std::function<void(Denial)> deny;
-    /// The last word of a session; `cage` is left to the receiver.
-    std::function<void(Connection)> ended;
 };
 
 /// Whom a connection is for.
@@ -48,6 +47,12 @@ public:
     Session(SessionContext& context, UniqueFd client, SessionTarget target);
 
     static asio::awaitable<void> run(std::shared_ptr<Session> self);
+
+    /// Called once, with the session's last word; set it before run().
+    void on_end(std::function<void(Connection)> ended) { ended_ = std::move(ended); }
+
+    /// How it stands now; `cage` and `open` are left to the receiver.
+    Connection connection() const;
 
 private:
     enum class Read { data, end, silent, over };
@@ -72,7 +77,6 @@ private:
     void on_deadline();
     void refuse(const ClientJudge::Step& step);
     void abort(std::string verdict);
-    void report();
 
     SessionContext& context_;
     SessionTarget target_;
@@ -92,6 +96,8 @@ private:
     std::uint64_t bytes_down_ = 0;
     std::chrono::steady_clock::time_point started_ = std::chrono::steady_clock::now();
     std::chrono::steady_clock::time_point moved_ = started_;
+    UnixMillis at_ms_ = SystemClock().now_ms();
+    std::function<void(Connection)> ended_;
     int running_ = 0;
     asio::steady_timer deadline_;
 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/error.hpp"
 #include "base/task_scope.hpp"
 #include "base/unique_fd.hpp"
 #include "cage/gatekeeper/dns.hpp"
@@ -111,6 +112,8 @@ public:
     std::vector<Connection> connections;
     std::vector<std::pair<std::string, UniqueFd>> internal;
     std::vector<SocketSpec> bound_later;
+    std::vector<std::uint16_t> ports_later;  ///< of each of them
+    bool refuse_binds = false;
     NetPlan plan;
     std::vector<std::uint16_t> ports;  ///< of each socket of the plan
     std::unique_ptr<Gatekeeper> gate;
@@ -175,8 +178,11 @@ public:
         bool reset() const { return error == asio::error::connection_reset; }
     };
     asio::awaitable<Heard> talk(std::string name, std::string text, std::size_t enough = 0) {
+        return talk_to(port_of(name), std::move(text), enough);
+    }
+    asio::awaitable<Heard> talk_to(std::uint16_t port, std::string text, std::size_t enough = 0) {
         tcp::socket socket(context);
-        const tcp::endpoint to(asio::ip::address_v4::loopback(), port_of(name));
+        const tcp::endpoint to(asio::ip::address_v4::loopback(), port);
         Heard heard;
         // A refusal may come before this side has seen its connection stand.
         const auto [refused] = co_await socket.async_connect(to, as_result);
@@ -205,8 +211,11 @@ private:
         if (failure) std::rethrow_exception(failure);
     }
     asio::awaitable<UniqueFd> bind_later(SocketSpec spec) {
+        if (refuse_binds) throw Error(Errc::io, "bind " + spec.address + ": refused");
+        auto fd = loopback_socket(SOCK_STREAM);
         bound_later.push_back(spec);
-        co_return loopback_socket(SOCK_STREAM);
+        ports_later.push_back(local_endpoint(fd.get())->port);
+        co_return fd;
     }
 };
 
