@@ -90,6 +90,8 @@ asio::awaitable<void> Cage::serve(std::shared_ptr<Cage> self) {
     self->close_control();
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     co_await self->shim_.wait();
+    // What its network still has to tell comes before its end: who hears of that forgets the cage.
+    if (self->detach_) co_await self->detach_();
     self->finish();
 }
 

@@ -142,6 +142,7 @@ private:
     OutgoingStock outgoing_;
     std::set<std::uint32_t> restocking_;  ///< requests whose sockets go into stock
     std::function<void()> on_sockets_;
+    std::function<asio::awaitable<void>()> detach_;  ///< from the gatekeeper
     Completion started_;  ///< the runner runs, or the launch failed
     Completion ended_;
 };

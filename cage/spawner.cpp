@@ -251,6 +251,7 @@ asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request
     prepare(request, *cage, prepared);
     start_shim(request, *cage, prepared);
     attach_when_bound(cage, request.policy.net, prepared.compiled.net);
+    cage->detach_ = [this, id = cage->id_] { return gatekeeper_.detach(id); };
     remember(cage);
     tasks_.spawn("cage " + cage->id_.str(), Cage::serve(cage));
     const bool answered = co_await cage->started_.wait_for(kStartWait);
@@ -260,7 +261,6 @@ asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request
     }
     const auto said = complaint(cage->stderr_);
     co_await cage->stop(std::chrono::milliseconds{0});
-    co_await gatekeeper_.detach(cage->id_);
     if (!answered) throw Error(Errc::timeout, "start the cage: the shim does not answer");
     throw launch_error(
         cage->failed_.value_or(wire::Failed{"start the cage", "the shim ended", 0}), said
@@ -357,12 +357,6 @@ void Spawner::watch(const std::shared_ptr<Cage>& cage) {
     const auto name = "limits of cage " + cage->id_.str();
     if (cage->limits_.wall) tasks_.spawn(name, Cage::watch_wall(cage));
     if (!cage->bare_) tasks_.spawn(name, Cage::watch_use(cage));
-    if (!cage->bare_) tasks_.spawn(name, detach_at_end(cage));
-}
-
-asio::awaitable<void> Spawner::detach_at_end(std::shared_ptr<Cage> cage) {
-    co_await cage->wait();
-    co_await gatekeeper_.detach(cage->id_);
 }
 
 std::shared_ptr<Cage> Spawner::spawn_bare(const SpawnRequest& request) {

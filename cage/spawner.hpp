@@ -103,7 +103,6 @@ private:
         const std::shared_ptr<Cage>& cage, std::vector<NetRule> rules, NetPlan plan
     );
     void watch(const std::shared_ptr<Cage>& cage);
-    asio::awaitable<void> detach_at_end(std::shared_ptr<Cage> cage);
     void remember(const std::shared_ptr<Cage>& cage);
 
     asio::any_io_executor executor_;
