@@ -2,10 +2,12 @@
 #include "cage/spawner.hpp"
 
 #include "base/error.hpp"
+#include "cage/backend.hpp"
 #include "cage/cage.hpp"
 #include "cage/compiler.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/mounts.hpp"
+#include "cage/native/plan.hpp"
 
 #include <algorithm>
 #include <array>
@@ -101,7 +103,10 @@ Error launch_error(const wire::Failed& failed, const std::string& said) {
 
 std::vector<std::string> layers_of(const CageSpec& spec) {
     std::vector<std::string> out{
-        "namespaces: user, pid, ipc, uts, cgroup, net, mount (bwrap); no nested user namespaces",
+        fmt::format(
+            "namespaces: user, pid, ipc, uts, cgroup, net, mount ({}); no nested user namespaces",
+            to_string(spec.policy.backend)
+        ),
         "root: empty, allowlisted binds opened beforehand",
         "seccomp: " +
             std::string(spec.policy.seccomp == SeccompProfile::relaxed ? "relaxed" : "default"),
@@ -203,8 +208,12 @@ void add_fd(Prepared& prepared, UniqueFd fd) {
 void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
     auto& launch = prepared.launch;
     auto& compiled = prepared.compiled;
-    launch.bwrap = paths.bwrap;
-    launch.options = std::move(compiled.options);
+    if (prepared.spec.policy.backend == CageBackend::native) {
+        launch.native = to_native(compiled);
+    } else {
+        launch.bwrap = paths.bwrap;
+        launch.options = std::move(compiled.options);
+    }
     launch.command = std::move(compiled.command);
     launch.data = std::move(compiled.data);
     launch.keep_session = prepared.spec.keep_session;
@@ -241,11 +250,17 @@ CageSpec to_spec(const SpawnRequest& request, const std::string& init, bool by_f
 
 }  // namespace
 
-asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request) {
-    require_program(paths_.bwrap, "bwrap (package bubblewrap)");
+void Spawner::require_programs(CageBackend backend) {
     require_program(paths_.shim, "volary-shim");
     require_program(paths_.init, "volary-init");
+    if (backend == CageBackend::native) return;
+    require_program(paths_.bwrap, "bwrap (package bubblewrap)");
     if (!bind_by_fd_) bind_by_fd_ = knows_bind_fd(paths_.bwrap);
+}
+
+asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request) {
+    require_backend(request.policy);
+    require_programs(request.policy.backend);
     auto cage = std::shared_ptr<Cage>(new Cage(executor_, request, hooks_));
     Prepared prepared;
     prepare(request, *cage, prepared);
@@ -269,7 +284,7 @@ asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request
 
 void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared) {
     const bool rlimits = cgroups_.backend == LimitsBackend::rlimits;
-    prepared.spec = to_spec(request, paths_.init, *bind_by_fd_, rlimits);
+    prepared.spec = to_spec(request, paths_.init, bind_by_fd_.value_or(true), rlimits);
     prepared.compiled = compile(prepared.spec, RealHost());
     cage.limits_ = prepared.compiled.limits;
     cage.private_folders_ = {"/dev/shm"};

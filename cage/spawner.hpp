@@ -96,6 +96,8 @@ public:
 
 private:
     asio::awaitable<std::shared_ptr<Cage>> spawn_caged(SpawnRequest request);
+    /// Throws Error{unavailable} naming what the back end needs and is not there.
+    void require_programs(CageBackend backend);
     std::shared_ptr<Cage> spawn_bare(const SpawnRequest& request);
     void prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared);
     void start_shim(const SpawnRequest& request, Cage& cage, const Prepared& prepared);

@@ -2,7 +2,9 @@
 #include "cage/shim/launch.hpp"
 
 #include "cage/init/sync.hpp"
+#include "cage/native/launch.hpp"
 #include "cage/shim/network.hpp"
+#include "cage/shim/prepared.hpp"
 
 #include <cstdio>
 #include <cstdlib>
@@ -15,17 +17,6 @@
 
 namespace volary::cage {
 namespace {
-
-/// Everything that the child touches between fork and exec, made beforehand.
-struct Prepared {
-    std::vector<UniqueFd> fds;
-    std::vector<UniqueFd> data;
-    UniqueFd args;
-    UniqueFd sync;
-    std::vector<int> keep;  ///< numbers that survive the exec
-    std::vector<std::string> argv;
-    std::vector<char*> pointers;
-};
 
 StepResult make_data(std::string_view bytes, const char* what, UniqueFd& out) {
     out.reset(::memfd_create("volary", MFD_CLOEXEC));
@@ -62,9 +53,9 @@ StepResult render(const wire::Argument& argument, Prepared& prepared, std::strin
     return {};
 }
 
-StepResult prepare_argv(const wire::Launch& launch, Prepared& prepared) {
+/// bwrap's own words, as descriptor; `word` is scratch space.
+StepResult prepare_options(const wire::Launch& launch, Prepared& prepared, std::string& word) {
     std::string options;
-    std::string word;
     for (const auto& argument : launch.options) {
         if (auto failed = render(argument, prepared, word)) return failed;
         options.append(word).push_back('\0');
@@ -72,6 +63,13 @@ StepResult prepare_argv(const wire::Launch& launch, Prepared& prepared) {
     if (auto failed = make_data(options, "bwrap options", prepared.args)) return failed;
     prepared.keep.push_back(prepared.args.get());
     prepared.argv = {"bwrap", "--args", std::to_string(prepared.args.get()), "--"};
+    return {};
+}
+
+StepResult prepare_argv(const wire::Launch& launch, Prepared& prepared) {
+    std::string word;
+    if (!launch.native)
+        if (auto failed = prepare_options(launch, prepared, word)) return failed;
     for (const auto& argument : launch.command) {
         if (auto failed = render(argument, prepared, word)) return failed;
         prepared.argv.push_back(word);
@@ -87,38 +85,20 @@ StepResult prepare(const wire::Launch& launch, std::vector<UniqueFd> fds, Prepar
         if (index >= prepared.fds.size()) return StepError{"read launch", "no such stdio", 0};
     for (const auto index : launch.joins)
         if (index >= prepared.fds.size()) return StepError{"read launch", "no such cgroup", 0};
+    // The native launcher writes files from memory.
+    if (launch.native) return prepare_argv(launch, prepared);
     prepared.data.resize(launch.data.size());
     for (std::size_t i = 0; i < launch.data.size(); ++i)
         if (auto failed = make_data(launch.data[i], "data", prepared.data[i])) return failed;
     return prepare_argv(launch, prepared);
 }
 
-[[noreturn]] void report_and_exit(int sync, const char* step, const char* subject) {
-    char message[sync::kMaxMessage];
-    const int error = errno;
-    int size = std::snprintf(
-        message, sizeof message, "%c%d%c%s%c%s", sync::kFailed, error, 0, step, 0, subject
-    );
-    if (size > sync::kMaxMessage) size = sync::kMaxMessage;
-    (void)::send(sync, message, static_cast<std::size_t>(size), MSG_NOSIGNAL);
-    ::_exit(sync::kExitFailed);
-}
-
 /// Between fork and exec: system calls only.
 [[noreturn]] void become_bwrap(const wire::Launch& launch, Prepared& prepared) {
     const int sync = prepared.sync.get();
-    for (const auto index : launch.joins) {
-        if (::write(prepared.fds[index].get(), "0", 1) != 1)
-            report_and_exit(sync, "enter cgroup", "cgroup.procs");
-    }
+    join_cgroups(launch, prepared);
     if (drop_capabilities()) report_and_exit(sync, "drop capabilities", "");
-    for (int to = 0; to <= 2; ++to) {
-        if (::dup2(prepared.fds[launch.stdio[to]].get(), to) < 0)
-            report_and_exit(sync, "dup2", "stdio");
-    }
-    for (const int fd : prepared.keep) {
-        if (::fcntl(fd, F_SETFD, 0) < 0) report_and_exit(sync, "keep descriptor", "");
-    }
+    take_descriptors(launch, prepared);
     sigset_t none;
     ::sigemptyset(&none);
     ::sigprocmask(SIG_SETMASK, &none, nullptr);
@@ -129,7 +109,36 @@ StepResult prepare(const wire::Launch& launch, std::vector<UniqueFd> fds, Prepar
 
 }  // namespace
 
-StepResult start_bwrap(const wire::Launch& launch, std::vector<UniqueFd> fds, Launched& out) {
+void report_and_exit(int sync, const char* step, const char* subject) {
+    char message[sync::kMaxMessage];
+    const int error = errno;
+    int size = std::snprintf(
+        message, sizeof message, "%c%d%c%s%c%s", sync::kFailed, error, 0, step, 0, subject
+    );
+    if (size > sync::kMaxMessage) size = sync::kMaxMessage;
+    (void)::send(sync, message, static_cast<std::size_t>(size), MSG_NOSIGNAL);
+    ::_exit(sync::kExitFailed);
+}
+
+void join_cgroups(const wire::Launch& launch, const Prepared& prepared) {
+    for (const auto index : launch.joins) {
+        if (::write(prepared.fds[index].get(), "0", 1) != 1)
+            report_and_exit(prepared.sync.get(), "enter cgroup", "cgroup.procs");
+    }
+}
+
+void take_descriptors(const wire::Launch& launch, const Prepared& prepared) {
+    for (int to = 0; to <= 2; ++to) {
+        if (::dup2(prepared.fds[launch.stdio[to]].get(), to) < 0)
+            report_and_exit(prepared.sync.get(), "dup2", "stdio");
+    }
+    for (const int fd : prepared.keep) {
+        if (::fcntl(fd, F_SETFD, 0) < 0)
+            report_and_exit(prepared.sync.get(), "keep descriptor", "");
+    }
+}
+
+StepResult start_cage(const wire::Launch& launch, std::vector<UniqueFd> fds, Launched& out) {
     Prepared prepared;
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
@@ -140,6 +149,7 @@ StepResult start_bwrap(const wire::Launch& launch, std::vector<UniqueFd> fds, La
     if (::setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
         return step_error("set SO_PASSCRED");
     if (auto failed = prepare(launch, std::move(fds), prepared)) return failed;
+    if (launch.native) return start_native(launch, prepared, out.monitor);
     out.monitor = ::fork();
     if (out.monitor < 0) return step_error("fork");
     if (out.monitor == 0) become_bwrap(launch, prepared);

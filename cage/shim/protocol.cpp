@@ -114,6 +114,55 @@ BindSpec get_bind_spec(Reader& in) {
     return out;
 }
 
+void put(Writer& out, const RootStep& step) {
+    out.integer(static_cast<std::uint8_t>(step.kind));
+    for (const bool flag : {step.writable, step.device, step.must_exist}) out.flag(flag);
+    out.text(step.target);
+    out.text(step.text);
+    out.integer(step.index);
+    out.integer(step.mode);
+    out.integer(step.size);
+    out.integer(step.inodes);
+}
+
+RootStep get_root_step(Reader& in) {
+    RootStep out;
+    out.kind = static_cast<RootStep::Kind>(in.integer<std::uint8_t>());
+    for (bool* flag : {&out.writable, &out.device, &out.must_exist}) *flag = in.flag();
+    out.target = in.text();
+    out.text = in.text();
+    out.index = in.integer<std::uint16_t>();
+    out.mode = in.integer<std::uint32_t>();
+    out.size = in.integer<std::uint64_t>();
+    out.inodes = in.integer<std::uint64_t>();
+    return out;
+}
+
+void put(Writer& out, const std::optional<Native>& native) {
+    out.flag(native.has_value());
+    if (!native) return;
+    out.integer(native->uid);
+    out.integer(native->gid);
+    out.text(native->hostname);
+    out.text(native->folder);
+    out.integer(native->filter);
+    out.list(native->env, [&](auto& entry) { out.text(entry); });
+    out.list(native->steps, [&](auto& step) { put(out, step); });
+}
+
+std::optional<Native> get_native(Reader& in) {
+    if (!in.flag()) return std::nullopt;
+    Native out;
+    out.uid = in.integer<std::uint32_t>();
+    out.gid = in.integer<std::uint32_t>();
+    out.hostname = in.text();
+    out.folder = in.text();
+    out.filter = in.integer<std::uint16_t>();
+    in.list([&] { out.env.push_back(in.text()); });
+    in.list([&] { out.steps.push_back(get_root_step(in)); });
+    return out;
+}
+
 template <class T>
 std::optional<T> finish(const Reader& in, T message) {
     if (!in.done()) return std::nullopt;
@@ -137,6 +186,7 @@ std::string encode(const Launch& message) {
     out.flag(message.keep_session);
     for (const auto index : message.stdio) out.integer(index);
     out.list(message.joins, [&](auto index) { out.integer(index); });
+    put(out, message.native);
     return out.take();
 }
 
@@ -151,6 +201,7 @@ std::optional<Launch> decode_launch(std::string_view frame) {
     out.keep_session = in.flag();
     for (auto& index : out.stdio) index = in.integer<std::uint16_t>();
     in.list([&] { out.joins.push_back(in.integer<std::uint16_t>()); });
+    out.native = get_native(in);
     return finish(in, std::move(out));
 }
 

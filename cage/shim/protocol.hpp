@@ -65,6 +65,44 @@ struct BindSpec {
     bool operator==(const BindSpec&) const = default;
 };
 
+/// One thing to make in the cage's root, in order; what the native launcher knows how to do.
+struct RootStep {
+    enum class Kind : std::uint8_t {
+        folder = 0,  ///< with `mode`
+        link = 1,    ///< a symbolic link to `text`
+        file = 2,    ///< a file of the root with data[index] in it
+        bind = 3,    ///< the passed descriptor `index`, with what is mounted below it
+        data = 4,    ///< a read-only file with data[index] in it, over what is there
+        tmpfs = 5,   ///< of `size` bytes and `inodes` files (0: no limit)
+        proc = 6,
+        devices = 7,  ///< the usual harmless device nodes
+        seal = 8      ///< the mount at `target` becomes read-only
+    };
+    Kind kind = Kind::folder;
+    bool writable = false;  ///< of a bind
+    bool device = false;    ///< of a bind: device nodes work
+    /// The place lies below a bind, so it is never made: it must be there.
+    bool must_exist = false;
+    std::string target;  ///< absolute, in the cage
+    std::string text;
+    std::uint16_t index = 0;
+    std::uint32_t mode = 0755;
+    std::uint64_t size = 0;
+    std::uint64_t inodes = 0;
+    bool operator==(const RootStep&) const = default;
+};
+
+/// How the shim itself builds the cage; absent: bwrap does.
+struct Native {
+    std::uint32_t uid = 1000, gid = 1000;  ///< in the cage, for this process's own
+    std::string hostname;
+    std::string folder;            ///< working directory of the runner
+    std::uint16_t filter = 0;      ///< data index of the seccomp program
+    std::vector<std::string> env;  ///< "NAME=value"
+    std::vector<RootStep> steps;
+    bool operator==(const Native&) const = default;
+};
+
 struct Launch {
     std::string bwrap;              ///< path of the program
     std::vector<Argument> options;  ///< given to bwrap through --args, unseen by `ps`
@@ -74,6 +112,7 @@ struct Launch {
     bool keep_session = false;           ///< a terminal is passed through
     std::uint16_t stdio[3] = {0, 0, 0};  ///< indexes of the passed descriptors
     std::vector<std::uint16_t> joins;  ///< cgroup.procs files that the cage's first process enters
+    std::optional<Native> native;      ///< `bwrap` and `options` are then empty
     bool operator==(const Launch&) const = default;
 };
 

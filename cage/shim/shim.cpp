@@ -106,7 +106,7 @@ StepResult Shim::launch() {
     if (request->keep_session) ignore_terminal_signals();
     // bwrap builds the cage while the sockets are made: its child waits for our word before it
     // executes the runner, so the two need no order.
-    if (auto failed = start_bwrap(*request, std::move(packet.fds), launched_)) return failed;
+    if (auto failed = start_cage(*request, std::move(packet.fds), launched_)) return failed;
     const auto start = now_us();
     auto failed = hand_over_sockets(request->sockets);
     started_.net_setup_us += static_cast<std::uint32_t>(now_us() - start);
@@ -234,9 +234,12 @@ void Shim::reap() {
     }
     if (pid < 0 && errno == ECHILD) {
         gone_ = true;
-        if (!runner_ && !failed_ && !killing_) fail({"start bwrap", "no process", ECHILD});
+        if (!runner_ && !failed_ && !killing_) fail({"start the cage", "no process", ECHILD});
         if (!started_.runner && !failed_)
-            fail({"build the cage", "bwrap exited with " + std::to_string(exited_.code), 0});
+            fail(
+                {"build the cage", "its first process exited with " + std::to_string(exited_.code),
+                 0}
+            );
         rusage used{};
         ::getrusage(RUSAGE_CHILDREN, &used);
         exited_.user_us = to_us(used.ru_utime);

@@ -4,45 +4,16 @@
 #include "base/error.hpp"
 #include "cage/explain.hpp"
 #include "cage/init/options.hpp"
-
-#include <cstdlib>
-#include <fstream>
-#include <map>
+#include "tests/cage/fake_host.hpp"
 
 #include <catch2/catch.hpp>
 
 using namespace volary;
 using namespace volary::cage;
+using namespace volary::cage::test;
 using Catch::Contains;
 
 namespace {
-
-class FakeHost final : public HostView {
-public:
-    std::map<std::string, PathKind> kinds{
-        {"/usr", PathKind::folder},     {"/bin", PathKind::link}, {"/lib64", PathKind::link},
-        {"/etc/ssl", PathKind::folder}, {"/p", PathKind::folder},
-    };
-    PathKind kind(const std::string& path) const override {
-        const auto found = kinds.find(path);
-        return found == kinds.end() ? PathKind::absent : found->second;
-    }
-    std::string link_target(const std::string& path) const override { return "usr" + path; }
-};
-
-CageSpec spec_of(const CagePolicy& policy) {
-    CageSpec spec;
-    spec.policy = policy;
-    spec.argv = {"/bin/true", "x"};
-    spec.init = "/opt/volary/volary-init";
-    return spec;
-}
-
-CagePolicy project() {
-    CagePolicy policy;
-    policy.workspace = "/p";
-    return policy;
-}
 
 std::string refusal(const CagePolicy& policy, const HostView& host) {
     try {
@@ -59,35 +30,11 @@ const Mount* find(const CompiledCage& cage, const std::string& target) {
     return nullptr;
 }
 
-/// Compares with a golden file; VOLARY_ACCEPT=1 writes it anew.
-void check_golden(const std::string& name, const std::string& text) {
-    const std::string path = std::string(VOLARY_GOLDEN) + "/" + name;
-    if (std::getenv("VOLARY_ACCEPT") != nullptr) std::ofstream(path) << text;
-    std::ifstream in(path);
-    const std::string golden{std::istreambuf_iterator<char>(in), {}};
-    CHECK(text == golden);
-}
-
 }  // namespace
 
 TEST_CASE("the command line of bwrap is as accepted", "[compiler]") {
     FakeHost host;
-    host.kinds["/p/.volary"] = PathKind::folder;
-    host.kinds["/p/.git"] = PathKind::folder;
-    host.kinds["/p/.git/hooks"] = PathKind::folder;
-    host.kinds["/p/.git/config"] = PathKind::file;
-    host.kinds["/p/site"] = PathKind::folder;
-    auto policy = project();
-    policy.env = {{"TOKEN", "a=b"}};
-    policy.fs = {
-        {"/p/site", "/p", FsMode::ro, "/workspace/site"},
-        {"/p/data", "/p", FsMode::rw, "/data"},
-        {"", "", FsMode::tmp, "/scratch"},
-        {"", "", FsMode::hide, "/data/hidden"},
-    };
-    host.kinds["/p/data"] = PathKind::folder;
-    host.kinds["/p/data/hidden"] = PathKind::file;
-    policy.net = {{NetRule::Kind::name, "a.example", 443, false, "", "a.example"}};
+    const auto policy = golden_policy(host);
     auto spec = spec_of(policy);
     spec.signals = true;
     const auto compiled = compile(spec, host);

@@ -25,6 +25,16 @@ wire::Launch sample() {
     launch.keep_session = true;
     launch.stdio[2] = 7;
     launch.joins = {8, 9};
+    wire::Native native;
+    native.hostname = "cage";
+    native.folder = "/workspace";
+    native.filter = 1;
+    native.env = {"A=b"};
+    native.steps = {
+        {wire::RootStep::Kind::bind, true, false, true, "/workspace", "", 4, 0755, 0, 0},
+        {wire::RootStep::Kind::tmpfs, false, false, false, "/tmp", "", 0, 01777, 1U << 30U, 99},
+    };
+    launch.native = native;
     return launch;
 }
 

@@ -49,6 +49,13 @@ SpawnerPaths programs() {
     return paths;
 }
 
+CageBackend backend() {
+    const char* name = std::getenv("VOLARY_CAGE_BACKEND");
+    for (const auto one : {CageBackend::native, CageBackend::podman, CageBackend::firejail})
+        if (name != nullptr && name == to_string(one)) return one;
+    return CageBackend::bwrap;
+}
+
 asio::awaitable<std::string> read_all(UniqueFd stream) {
     std::string out;
     if (!stream) co_return out;
@@ -77,6 +84,7 @@ SpawnRequest Aviary::request(std::vector<std::string> argv) const {
     SpawnRequest out;
     out.id = CageId::make(SystemClock());
     out.policy.workspace = folder;
+    out.policy.backend = backend();
     out.argv = std::move(argv);
     return out;
 }

@@ -23,6 +23,9 @@ struct Outcome {
 /// The programs to test: VOLARY_BIN, or ../../bin beside the test program.
 SpawnerPaths programs();
 
+/// VOLARY_CAGE_BACKEND, or bwrap: the same tests hold for every back end.
+CageBackend backend();
+
 /// A spawner with its loop and gatekeeper, and a folder that serves as workspace.
 class Aviary {
 public:

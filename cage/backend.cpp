@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cage/backend.hpp"
+
+#include "base/error.hpp"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+namespace volary::cage {
+namespace {
+
+using enum Guarantee;
+
+constexpr bool kYes = true;
+constexpr bool kNo = false;
+
+constexpr std::array kTable{
+    GuaranteeRow{
+        namespaces,
+        "namespaces",
+        "user, pid, ipc, uts, cgroup, net and mount; no nested ones",
+        {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{empty_root, "empty root", "what no rule binds is absent", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{
+        held_sources,
+        "held sources",
+        "what is bound is what was opened beforehand",
+        {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{
+        held_targets,
+        "held targets",
+        "no bind lands behind a link that an agent swapped in",
+        {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{
+        sized_folders,
+        "sized folders",
+        "private folders have a size of their own",
+        {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{seccomp, "seccomp", "the filter of the profile", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{
+        seccomp_names,
+        "named system calls",
+        "added to or removed from the profile",
+        {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{
+        notify,
+        "notified system calls",
+        "refusals of the kernel become denials",
+        {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{landlock, "landlock", "where the kernel has it", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{
+        no_network, "no network", "a policy without rules reaches nothing", {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{
+        gatekeeper, "network rules", "an allowlist by the gatekeeper", {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{ports, "published ports", "through the daemon", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{cow, "cow", "a layer that takes the changes", {kYes, kNo, kNo, kNo}},
+    GuaranteeRow{kept, "kept state", "the home is there again", {kYes, kNo, kNo, kNo}},
+    GuaranteeRow{devices, "devices", "device nodes of the host", {kYes, kNo, kNo, kNo}},
+    GuaranteeRow{
+        signal_pipe, "signal pipe", "descriptor 3 of an `exec` agent", {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{
+        live_binds, "live grants", "paths and names added while it runs", {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{
+        cgroup,
+        "cgroup limits",
+        "memory, swap, cpu and pids where the host has cgroups",
+        {kYes, kYes, kNo, kNo}
+    },
+    GuaranteeRow{freeze, "freeze", "every process stands still", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{
+        proven_end, "proven end", "stop returns when no process is left", {kYes, kYes, kNo, kNo}
+    },
+};
+
+const GuaranteeRow& row_of(Guarantee guarantee) noexcept {
+    return *std::find_if(kTable.begin(), kTable.end(), [&](const GuaranteeRow& row) {
+        return row.guarantee == guarantee;
+    });
+}
+
+class Needs {
+public:
+    Needs(const CagePolicy& policy, CageBackend backend) : policy_(policy), backend_(backend) {}
+
+    std::vector<std::string> list() {
+        for (std::size_t i = 0; i < policy_.fs.size(); ++i) {
+            const auto& rule = policy_.fs[i];
+            if (rule.mode == FsMode::cow) add(cow, fmt::format("fs[{}]", i), rule.origin);
+        }
+        for (const auto& rule : policy_.net)
+            add(gatekeeper, fmt::format("net.allow \"{}\"", rule.text), rule.origin);
+        for (const auto& port : policy_.ports) add(ports, fmt::format("ports.{}", port.name), {});
+        for (const auto& name : policy_.seccomp_add)
+            add(seccomp_names, fmt::format("seccomp.add \"{}\"", name), {});
+        for (const auto& name : policy_.seccomp_remove)
+            add(seccomp_names, fmt::format("seccomp.remove \"{}\"", name), {});
+        for (const auto& path : policy_.devices) add(devices, "devices \"" + path + "\"", {});
+        if (policy_.state == CageState::kept) add(kept, "state: kept", {});
+        if (policy_.limits.disk) add(sized_folders, "limits.disk", {});
+        for (const auto& name : policy_.require) layer(name);
+        return std::move(out_);
+    }
+
+private:
+    void add(Guarantee guarantee, std::string_view what, std::string_view origin) {
+        if (gives(backend_, guarantee)) return;
+        out_.push_back(fmt::format(
+            "{}{}{} needs \"{}\", which backend \"{}\" does not give", origin,
+            origin.empty() ? "" : ": ", what, row_of(guarantee).name, to_string(backend_)
+        ));
+    }
+
+    void layer(const std::string& name) {
+        const auto what = fmt::format("require \"{}\"", name);
+        if (name == "landlock") add(landlock, what, {});
+        if (name == "seccomp") add(seccomp, what, {});
+        if (name == "notify") add(notify, what, {});
+        if (name == "network") add(gatekeeper, what, {});
+        if (name == "disk") add(sized_folders, what, {});
+        for (const std::string_view held : {"cgroup", "memory", "swap", "cpu", "pids"})
+            if (name == held) add(cgroup, what, {});
+    }
+
+    const CagePolicy& policy_;
+    CageBackend backend_;
+    std::vector<std::string> out_;
+};
+
+}  // namespace
+
+std::span<const GuaranteeRow> guarantees() noexcept { return kTable; }
+
+bool gives(CageBackend backend, Guarantee guarantee) noexcept {
+    return row_of(guarantee).given[static_cast<std::size_t>(backend)];
+}
+
+std::vector<std::string> lacking(const CagePolicy& policy, CageBackend backend) {
+    if (policy.disabled) return {};
+    return Needs(policy, backend).list();
+}
+
+void require_backend(const CagePolicy& policy) {
+    const auto missing = lacking(policy, policy.backend);
+    if (missing.empty()) return;
+    throw Error(Errc::invalid, fmt::format("{}", fmt::join(missing, "; ")));
+}
+
+}  // namespace volary::cage

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include "cage/compiler.hpp"
+
+#include <map>
+#include <string>
+
+namespace volary::cage::test {
+
+/// A host of a few paths, the same on every machine.
+class FakeHost final : public HostView {
+public:
+    std::map<std::string, PathKind> kinds{
+        {"/usr", PathKind::folder},     {"/bin", PathKind::link}, {"/lib64", PathKind::link},
+        {"/etc/ssl", PathKind::folder}, {"/p", PathKind::folder},
+    };
+    PathKind kind(const std::string& path) const override {
+        const auto found = kinds.find(path);
+        return found == kinds.end() ? PathKind::absent : found->second;
+    }
+    std::string link_target(const std::string& path) const override { return "usr" + path; }
+};
+
+CageSpec spec_of(const CagePolicy& policy);
+CagePolicy project();
+
+/// One of everything, with its paths on `host`.
+CagePolicy golden_policy(FakeHost& host);
+
+/// Compares with a golden file; VOLARY_ACCEPT=1 writes it anew.
+void check_golden(const std::string& name, const std::string& text);
+
+}  // namespace volary::cage::test
