@@ -129,6 +129,9 @@ struct CagePolicy {
     bool workspace_writable = true;
     /// `cage: disabled` in the project file: the command runs bare and every screen says so.
     bool disabled = false;
+    /// Where keys of the policy were written, for errors: "seccomp.add[0]", "limits.memory",
+    /// "require[1]", "devices[0]", "backend" ... -> "project.yaml:12".
+    std::map<std::string, std::string> origins;
     bool operator==(const CagePolicy&) const = default;
 };
 

@@ -2,6 +2,7 @@
 #include "dsl/build.hpp"
 
 #include "base/bytes.hpp"
+#include "dsl/contain.hpp"
 #include "dsl/grammar.hpp"
 #include "dsl/merge.hpp"
 #include "dsl/scalars.hpp"
@@ -40,22 +41,32 @@ constexpr std::size_t kMaxRulesOfAllCages = 32'768;
 
 class AgentBuilder {
 public:
-    AgentBuilder(const Node* cage_defaults, const ProjectFolder& folder, Report& report)
-        : cage_defaults_(cage_defaults), folder_(folder), report_(report) {}
+    AgentBuilder(
+        const Node* cage_defaults, const ProjectFolder& folder, const CageCeiling* ceiling,
+        Report& report
+    )
+        : cage_defaults_(cage_defaults), folder_(folder), ceiling_(ceiling), report_(report) {}
 
-    /// `where` is the key path, `parent` null for the primary.
-    Agent build(Node& node, std::string name, const std::string& where, const Agent* parent);
+    /// `where` is the key path, `parent` null for the primary; `bounds` hold its cage.
+    Agent build(
+        Node& node, std::string name, const std::string& where, const Agent* parent,
+        const CageBounds& bounds
+    );
 
 private:
     void read_model(Node& node, const std::string& where, Agent& agent, const Agent* parent);
     void read_runner(const Node& node, Agent& agent);
     void read_prompt(const Node& node, const std::string& where, Agent& agent);
-    void read_cage(Node& node, const std::string& where, Agent& agent);
+    BuiltCage read_cage(Node& node, const std::string& below);
+    void hold_cage(
+        BuiltCage& cage, const Node& node, const std::string& below, const CageBounds& bounds
+    );
     void read_tools(const Node& node, Agent& agent);
     void read_signals(const Node& node, const std::string& where, Agent& agent);
 
     const Node* cage_defaults_;
     const ProjectFolder& folder_;
+    const CageCeiling* ceiling_;
     Report& report_;
     /// The `model` value that the agent being built inherits, for show_origin().
     const Node* inherited_model_ = nullptr;
@@ -63,7 +74,8 @@ private:
 };
 
 Agent AgentBuilder::build(
-    Node& node, std::string name, const std::string& where, const Agent* parent
+    Node& node, std::string name, const std::string& where, const Agent* parent,
+    const CageBounds& bounds
 ) {
     Agent agent;
     agent.name = std::move(name);
@@ -73,7 +85,12 @@ Agent AgentBuilder::build(
     read_runner(node, agent);
     read_model(node, where, agent, parent);
     read_prompt(node, where, agent);
-    read_cage(node, where, agent);
+    auto cage = read_cage(node, join_key(where, "cage"));
+    hold_cage(cage, node, join_key(where, "cage"), bounds);
+    agent.cage = cage.policy;
+    if (const auto* env = node.find("env")) {
+        for (const auto& member : env->members) agent.cage.env[member.key] = member.value.text;
+    }
     read_tools(node, agent);
     read_signals(node, where, agent);
     agent.max_steps = count_of(node, "max_steps");
@@ -85,10 +102,11 @@ Agent AgentBuilder::build(
     // A copy: the children's nodes and this one's may move while they are built.
     std::optional<Node> model;
     if (const auto* own = node.find("model")) model = *own;
+    const auto below_bounds = bounds_below(cage, agent.path, bounds);
     for (auto& [key, mark, value] : children->members) {
         inherited_model_ = model ? &*model : nullptr;
         const auto below = join_key(join_key(where, "subagents"), key);
-        agent.subagents.push_back(build(value, key, below, &agent));
+        agent.subagents.push_back(build(value, key, below, &agent, below_bounds));
     }
     return agent;
 }
@@ -165,33 +183,44 @@ void AgentBuilder::read_prompt(const Node& node, const std::string& where, Agent
     agent.system_prompt = place->source;
 }
 
-void AgentBuilder::read_cage(Node& node, const std::string& where, Agent& agent) {
-    const auto below = join_key(where, "cage");
+BuiltCage AgentBuilder::read_cage(Node& node, const std::string& below) {
     auto* own = node.find("cage");
-    if (rules_ > kMaxRulesOfAllCages) return;
+    if (rules_ > kMaxRulesOfAllCages) return {};
+    BuiltCage built;
     if (own != nullptr && own->is(Node::Kind::text)) {
-        agent.cage = build_cage(nullptr, below, folder_, report_);
-        agent.cage.disabled = true;
+        built = build_cage(nullptr, nullptr, below, folder_, report_);
+        built.policy.disabled = true;
+        built.keys["disabled"] = {own->mark, below};
     } else if (own != nullptr && own->is(Node::Kind::mapping)) {
+        const auto alone = *own;
         if (cage_defaults_ != nullptr) *own = merge_cage(*cage_defaults_, *own);
-        agent.cage = build_cage(own, below, folder_, report_);
+        built = build_cage(own, &alone, below, folder_, report_);
     } else {
-        agent.cage = build_cage(cage_defaults_, below, folder_, report_);
+        built = build_cage(cage_defaults_, nullptr, below, folder_, report_);
         if (own == nullptr && cage_defaults_ != nullptr) {
             node.members.push_back({"cage", cage_defaults_->mark, *cage_defaults_});
         }
     }
-    rules_ += agent.cage.fs.size() + agent.cage.net.size();
-    if (rules_ > kMaxRulesOfAllCages) {
-        report_.add(
-            node.mark, below,
-            fmt::format("all cages together have more than {} rules", kMaxRulesOfAllCages),
-            "shorten cage_defaults"
-        );
-    }
-    const auto* env = node.find("env");
-    if (env == nullptr) return;
-    for (const auto& member : env->members) agent.cage.env[member.key] = member.value.text;
+    return built;
+}
+
+/// Gives the cage what it leaves open, and holds it to its parent's and to the ceiling.
+void AgentBuilder::hold_cage(
+    BuiltCage& cage, const Node& node, const std::string& below, const CageBounds& bounds
+) {
+    fill_limits(cage.policy.limits, ceiling_ != nullptr ? *ceiling_ : CageCeiling{});
+    contain(cage, bounds, folder_, report_);
+    const auto* at = node.find("cage");
+    const Said whole{at != nullptr ? at->mark : node.mark, below};
+    if (ceiling_ != nullptr) hold_to_ceiling(cage, *ceiling_, whole, report_);
+    const auto& policy = cage.policy;
+    rules_ += policy.fs.size() + policy.net.size() + policy.origins.size();
+    if (rules_ <= kMaxRulesOfAllCages) return;
+    report_.add(
+        node.mark, below,
+        fmt::format("all cages together have more than {} rules", kMaxRulesOfAllCages),
+        "shorten cage_defaults"
+    );
 }
 
 void AgentBuilder::read_tools(const Node& node, Agent& agent) {
@@ -225,9 +254,24 @@ void AgentBuilder::read_signals(const Node& node, const std::string& where, Agen
     }
 }
 
+/// What would open every cage of the project at once is said where it is meant.
+void refuse_own_words(const BuiltCage& defaults, Report& report) {
+    for (const auto* key : {"detached", "disabled"}) {
+        const auto said = defaults.keys.find(key);
+        if (said == defaults.keys.end()) continue;
+        report.add(
+            said->second.mark, said->second.path,
+            fmt::format("\"{}\" cannot be a default of all cages", key),
+            "say it in the cage of the agent that needs it"
+        );
+    }
+}
+
 }  // namespace
 
-Project build_project(Node& root, const ProjectFolder& folder, Report& report) {
+Project build_project(
+    Node& root, const ProjectFolder& folder, const CageCeiling* ceiling, Report& report
+) {
     Project project;
     project.root = folder.root();
     project.name = text_or_empty(root, "project");
@@ -237,12 +281,13 @@ Project build_project(Node& root, const ProjectFolder& folder, Report& report) {
     if (found != nullptr && found->is(Node::Kind::mapping)) {
         defaults = *found;
         // Once on its own, so that its problems are told at its own key path.
-        build_cage(&*defaults, "cage_defaults", folder, report);
+        const auto built = build_cage(&*defaults, nullptr, "cage_defaults", folder, report);
+        refuse_own_words(built, report);
     }
     auto* primary = root.find("primary");
     if (primary == nullptr || !primary->is(Node::Kind::mapping)) return project;
-    AgentBuilder builder(defaults ? &*defaults : nullptr, folder, report);
-    project.primary = builder.build(*primary, "primary", "primary", nullptr);
+    AgentBuilder builder(defaults ? &*defaults : nullptr, folder, ceiling, report);
+    project.primary = builder.build(*primary, "primary", "primary", nullptr, {});
     const auto* rules = root.find("interconnect");
     if (rules != nullptr && rules->is(Node::Kind::sequence)) {
         build_interconnect(*rules, project, report);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dsl/build.hpp"
-#include "dsl/net_rule.hpp"
+#include "dsl/built_cage.hpp"
 #include "dsl/scalars.hpp"
 
 #include <algorithm>
@@ -30,65 +30,62 @@ bool is_within(std::string_view path, std::string_view folder) {
     return path == folder || (path.starts_with(folder) && path[folder.size()] == '/');
 }
 
-/// A value that validate() left as text, or null.
-const std::string* text_of(const Node& node, std::string_view key) {
-    const auto* value = node.find(key);
-    return value != nullptr && value->is(Node::Kind::text) ? &value->text : nullptr;
-}
-
 FsMode mode_of(std::string_view word) {
-    if (word == "rw") return FsMode::rw;
-    if (word == "tmp") return FsMode::tmp;
-    if (word == "hide") return FsMode::hide;
+    for (const auto mode : {FsMode::rw, FsMode::cow, FsMode::tmp, FsMode::hide})
+        if (to_string(mode) == word) return mode;
     return FsMode::ro;
 }
+
+/// What is written there, be it only to a layer, is taken for what the host has by who runs later.
+bool takes_changes(FsMode mode) { return mode == FsMode::rw || mode == FsMode::cow; }
 
 class CageBuilder {
 public:
     CageBuilder(const ProjectFolder& folder, Report& report) : folder_(folder), report_(report) {}
-    CagePolicy build(const Node* cage, const std::string& path);
+    BuiltCage build(const Node* cage, const Node* own, const std::string& path);
 
 private:
     void read_fs(const Node& list, const std::string& path);
     void read_fs_entry(const Node& entry, const std::string& path);
-    bool resolve_source(
-        const Node& entry, const std::string& path, FsRule& rule, std::string& resolved
-    );
+    void add_fs_rule(const Node& entry, const std::string& path, FsRule rule, const Place& place);
+    bool resolve_source(const Node& entry, const std::string& path, FsRule& rule, Place& place);
     bool check_target(const Node& entry, const std::string& path, const FsRule& rule);
     void protect_configuration();
-    void read_net(const Node& list, const std::string& path);
-    void read_net_entry(const Node& entry, const std::string& path);
-    void read_limits(const Node& limits);
+    void read_limits(const Node& limits, const std::string& path);
+    void read_seccomp(const Node& seccomp, const std::string& path);
+    std::vector<std::string> read_names(
+        const Node& in, std::string_view key, const std::string& path, std::string_view name
+    );
+    void read_words(const Node& cage, const std::string& path);
+    void note_own(const Node& own);
 
     const ProjectFolder& folder_;
     Report& report_;
-    CagePolicy policy_;
-    std::map<std::string, int> targets_;    // Line of the entry that is there.
-    std::map<std::string, int> net_rules_;  // The same for "host:port".
+    BuiltCage built_;
+    std::map<std::string, int> targets_;  // Line of the entry that is there.
 };
 
-CagePolicy CageBuilder::build(const Node* cage, const std::string& path) {
-    policy_.workspace = folder_.root();
-    policy_.limits = default_limits();
+BuiltCage CageBuilder::build(const Node* cage, const Node* own, const std::string& path) {
+    auto& policy = built_.policy;
+    policy.workspace = folder_.root();
+    if (own != nullptr && own->is(Node::Kind::mapping)) note_own(*own);
     if (cage != nullptr && cage->is(Node::Kind::mapping)) {
         if (const auto* fs = cage->find("fs"); fs != nullptr && fs->is(Node::Kind::sequence)) {
-            policy_.workspace_writable = false;
+            policy.workspace_writable = false;
+            built_.keys["fs"] = {fs->mark, join_key(path, "fs")};
             read_fs(*fs, join_key(path, "fs"));
         }
-        if (const auto* net = cage->find("net"); net != nullptr && net->is(Node::Kind::mapping)) {
-            if (const auto* allow = net->find("allow"))
-                read_net(*allow, join_key(path, "net.allow"));
-        }
-        if (const auto* limits = cage->find("limits")) read_limits(*limits);
-        if (const auto* word = text_of(*cage, "seccomp"); word != nullptr && *word == "relaxed") {
-            policy_.seccomp = SeccompProfile::relaxed;
-        }
-        if (const auto* env = cage->find("env")) {
-            for (const auto& member : env->members) policy_.env[member.key] = member.value.text;
-        }
+        if (const auto* net = cage->find("net"); net != nullptr && net->is(Node::Kind::mapping))
+            read_net(*net, join_key(path, "net"), built_, report_);
+        if (const auto* limits = cage->find("limits"))
+            read_limits(*limits, join_key(path, "limits"));
+        if (const auto* seccomp = cage->find("seccomp"))
+            read_seccomp(*seccomp, join_key(path, "seccomp"));
+        read_words(*cage, path);
     }
     protect_configuration();
-    return std::move(policy_);
+    for (const auto& [key, said] : built_.keys) policy.origins[key] = origin_of(said.mark, report_);
+    return std::move(built_);
 }
 
 void CageBuilder::read_fs(const Node& list, const std::string& path) {
@@ -103,8 +100,8 @@ void CageBuilder::read_fs_entry(const Node& entry, const std::string& path) {
     if (mode == nullptr) return;
     FsRule rule;
     rule.mode = mode_of(*mode);
-    std::string resolved;
-    if (!resolve_source(entry, path, rule, resolved)) return;
+    Place place;
+    if (!resolve_source(entry, path, rule, place)) return;
     if (const auto* at = text_of(entry, "at")) {
         rule.target = *at;
     } else if (rule.source.empty()) {
@@ -113,9 +110,15 @@ void CageBuilder::read_fs_entry(const Node& entry, const std::string& path) {
         rule.target = std::string(kWorkspace) + rule.source.substr(folder_.root().size());
     }
     if (!check_target(entry, path, rule)) return;
-    if (rule.mode == FsMode::rw) {
+    add_fs_rule(entry, path, std::move(rule), place);
+}
+
+void CageBuilder::add_fs_rule(
+    const Node& entry, const std::string& path, FsRule rule, const Place& place
+) {
+    if (takes_changes(rule.mode)) {
         for (const auto locked : kLocked) {
-            if (!is_within(resolved, locked)) continue;
+            if (!is_within(place.resolved, locked)) continue;
             report_.add(
                 entry.mark, path,
                 fmt::format(
@@ -126,17 +129,29 @@ void CageBuilder::read_fs_entry(const Node& entry, const std::string& path) {
             return;
         }
     }
-    // The root at its own place is the workspace itself, not one more mount.
-    if (rule.target == kWorkspace && rule.source == folder_.root()) {
-        policy_.workspace_writable = rule.mode == FsMode::rw;
+    if (rule.mode == FsMode::cow && !place.folder) {
+        report_.add(
+            entry.mark, path, fmt::format("\"{}\" is a file: cow is for folders", place.relative),
+            "name the folder that it is in"
+        );
         return;
     }
-    policy_.fs.push_back(std::move(rule));
+    // The root at its own place is the workspace itself, not one more mount.
+    if (rule.target == kWorkspace && rule.source == folder_.root()) {
+        built_.workspace = {entry.mark, path};
+        if (rule.mode != FsMode::cow) {
+            built_.policy.workspace_writable = rule.mode == FsMode::rw;
+            return;
+        }
+    }
+    rule.origin = origin_of(entry.mark, report_);
+    built_.policy.fs.push_back(std::move(rule));
+    built_.fs.push_back({{entry.mark, path}, place.resolved});
 }
 
 /// False when the entry must be skipped; a problem has then been told.
 bool CageBuilder::resolve_source(
-    const Node& entry, const std::string& path, FsRule& rule, std::string& resolved
+    const Node& entry, const std::string& path, FsRule& rule, Place& found
 ) {
     const auto* node = entry.find("path");
     if (node == nullptr) {
@@ -152,7 +167,7 @@ bool CageBuilder::resolve_source(
     auto place = folder_.resolve(node->text, ProjectFolder::Want::anything);
     if (!place) {
         auto hint = place.error().hint;
-        if (hint.empty() && rule.mode == FsMode::rw)
+        if (hint.empty() && takes_changes(rule.mode))
             hint = "create it first: a cage mounts only what is there";
         report_.add(node->mark, join_key(path, "path"), place.error().message, std::move(hint));
         return false;
@@ -165,9 +180,9 @@ bool CageBuilder::resolve_source(
         );
         return false;
     }
-    resolved = place->resolved;
-    rule.source = std::move(place->source);
+    rule.source = place->source;
     rule.root = folder_.root();
+    found = std::move(*place);
     return true;
 }
 
@@ -208,62 +223,29 @@ void CageBuilder::protect_configuration() {
     for (const auto name : kProtected) {
         const auto target = fmt::format("{}/{}", kWorkspace, name);
         if (targets_.contains(target) || !folder_.exists(std::string(name))) continue;
-        const auto covered = std::ranges::any_of(policy_.fs, [&](const FsRule& rule) {
-            return rule.mode == FsMode::rw && is_within(target, rule.target);
+        const auto covered = std::ranges::any_of(built_.policy.fs, [&](const FsRule& rule) {
+            return takes_changes(rule.mode) && is_within(target, rule.target);
         });
-        if (!policy_.workspace_writable && !covered) continue;
+        if (!built_.policy.workspace_writable && !covered) continue;
         added.push_back(
             {fmt::format("{}/{}", folder_.root(), name), folder_.root(), FsMode::ro, target}
         );
     }
-    policy_.fs.insert(policy_.fs.end(), added.begin(), added.end());
-}
-
-void CageBuilder::read_net(const Node& list, const std::string& path) {
-    for (std::size_t i = 0; i < list.items.size(); ++i) {
-        read_net_entry(list.items[i], join_index(path, i));
+    for (auto& rule : added) {
+        built_.fs.push_back({{}, rule.source.substr(folder_.root().size() + 1)});
+        built_.policy.fs.push_back(std::move(rule));
     }
 }
 
-void CageBuilder::read_net_entry(const Node& entry, const std::string& path) {
-    const bool map = entry.is(Node::Kind::mapping);
-    const auto* text = entry.is(Node::Kind::text) ? &entry.text : nullptr;
-    if (map) text = text_of(entry, "to");
-    if (text == nullptr) return;
-    auto rule = parse_net_rule(*text);
-    if (!rule) return;  // validate() has told.
-    if (map) {
-        const auto* open = entry.find("private");
-        rule->allow_private = open != nullptr && open->is(Node::Kind::boolean) && open->boolean;
-        if (const auto* sni = text_of(entry, "sni")) rule->sni = *sni;
-    }
-    if (names_private_address(*rule) && !rule->allow_private) {
-        report_.add(
-            entry.mark, path,
-            fmt::format("\"{}\" is a private address: expected private: true", rule->host),
-            fmt::format("write {{ to: \"{}\", private: true }}", *text)
-        );
-        return;
-    }
-    const auto wildcard = rule->kind == NetRule::Kind::wildcard ? "*." : "";
-    const auto name = fmt::format("{}{}:{}", wildcard, rule->host, rule->port);
-    const auto [first, fresh] = net_rules_.try_emplace(name, entry.mark.line);
-    if (!fresh) {
-        report_.add(
-            entry.mark, path, fmt::format("\"{}\" is already allowed", name),
-            fmt::format("by the rule in line {}", first->second)
-        );
-        return;
-    }
-    policy_.net.push_back(std::move(*rule));
-}
-
-void CageBuilder::read_limits(const Node& limits) {
-    auto& out = policy_.limits;
+void CageBuilder::read_limits(const Node& limits, const std::string& path) {
+    auto& out = built_.policy.limits;
     for (const auto& [key, mark, value] : limits.members) {
         if (value.is(Node::Kind::invalid) || value.is(Node::Kind::null)) continue;
+        built_.keys["limits." + key] = {value.mark, join_key(path, key)};
         if (key == "memory") out.memory = parse_size(value.text);
+        if (key == "swap") out.swap = parse_size(value.text);
         if (key == "disk") out.disk = parse_size(value.text);
+        if (key == "output") out.output = parse_size(value.text);
         if (key == "wall") out.wall = parse_duration(value.text);
         if (key == "cpu") out.cpu = value.number;
         if (key == "pids") out.pids = static_cast<std::uint32_t>(value.number);
@@ -271,12 +253,117 @@ void CageBuilder::read_limits(const Node& limits) {
     }
 }
 
+void CageBuilder::read_seccomp(const Node& seccomp, const std::string& path) {
+    auto& policy = built_.policy;
+    built_.keys["seccomp"] = {seccomp.mark, path};
+    if (seccomp.is(Node::Kind::text) && seccomp.text == "relaxed")
+        policy.seccomp = SeccompProfile::relaxed;
+    if (!seccomp.is(Node::Kind::mapping)) return;
+    policy.seccomp_add = read_names(seccomp, "add", path, "seccomp.add");
+    policy.seccomp_remove = read_names(seccomp, "remove", path, "seccomp.remove");
+    for (std::size_t i = 0; i < policy.seccomp_remove.size(); ++i) {
+        const auto& name = policy.seccomp_remove[i];
+        if (std::ranges::find(policy.seccomp_add, name) == policy.seccomp_add.end()) continue;
+        const auto& said = built_.keys[fmt::format("seccomp.remove[{}]", i)];
+        report_.add(said.mark, said.path, fmt::format("\"{}\" is in add, too", name));
+    }
+}
+
+/// The texts of a list, each once; their places go to `keys` below `name`.
+std::vector<std::string> CageBuilder::read_names(
+    const Node& in, std::string_view key, const std::string& path, std::string_view name
+) {
+    std::vector<std::string> out;
+    const auto* list = in.find(key);
+    if (list == nullptr || !list->is(Node::Kind::sequence)) return out;
+    const auto below = join_key(path, std::string(key));
+    for (std::size_t i = 0; i < list->items.size(); ++i) {
+        const auto& item = list->items[i];
+        if (!item.is(Node::Kind::text)) continue;
+        if (std::ranges::find(out, item.text) != out.end()) {
+            report_.add(
+                item.mark, join_index(below, i), fmt::format("\"{}\" is listed twice", item.text)
+            );
+            continue;
+        }
+        built_.keys[fmt::format("{}[{}]", name, out.size())] = {item.mark, join_index(below, i)};
+        out.push_back(item.text);
+    }
+    return out;
+}
+
+void CageBuilder::read_words(const Node& cage, const std::string& path) {
+    auto& policy = built_.policy;
+    if (const auto* state = text_of(cage, "state"))
+        policy.state = *state == "kept" ? CageState::kept : CageState::ephemeral;
+    if (const auto* word = text_of(cage, "backend")) {
+        for (const auto backend :
+             {CageBackend::bwrap, CageBackend::native, CageBackend::podman, CageBackend::firejail
+             }) {
+            if (to_string(backend) == *word) policy.backend = backend;
+        }
+    }
+    for (const auto* key : {"state", "backend", "detached", "disabled"}) {
+        const auto* value = cage.find(key);
+        if (value != nullptr && !value->is(Node::Kind::null))
+            built_.keys[key] = {value->mark, join_key(path, key)};
+    }
+    policy.require = read_names(cage, "require", path, "require");
+    policy.devices = read_names(cage, "devices", path, "devices");
+    policy.detached = flag_of(cage, "detached");
+    policy.disabled = flag_of(cage, "disabled");
+    if (const auto* env = cage.find("env")) {
+        for (const auto& member : env->members) policy.env[member.key] = member.value.text;
+    }
+}
+
+/// What of the keys that bound other cages `own` says itself.
+void CageBuilder::note_own(const Node& own) {
+    built_.own_cage = true;
+    const auto said = [](const Node& node) {
+        return !node.is(Node::Kind::null) && !node.is(Node::Kind::invalid);
+    };
+    for (const auto& [key, mark, value] : own.members) {
+        if (!said(value)) continue;
+        built_.own.insert(key);
+        for (const auto& below : value.members)
+            if (said(below.value)) built_.own.insert(key + "." + below.key);
+    }
+}
+
 }  // namespace
 
-CagePolicy build_cage(
-    const Node* cage, const std::string& path, const ProjectFolder& folder, Report& report
+BuiltCage build_cage(
+    const Node* cage, const Node* own, const std::string& path, const ProjectFolder& folder,
+    Report& report
 ) {
-    return CageBuilder(folder, report).build(cage, path);
+    return CageBuilder(folder, report).build(cage, own, path);
+}
+
+void hold_to_ceiling(
+    const BuiltCage& cage, const CageCeiling& ceiling, const Said& otherwise, Report& report
+) {
+    for (const auto& [key, message, origin] : find_excess(cage.policy, ceiling)) {
+        const auto known = cage.keys.find(key);
+        const auto* said = known == cage.keys.end() ? &otherwise : &known->second;
+        for (std::size_t i = 0; i < cage.net.size(); ++i)
+            if (key == fmt::format("net[{}]", i)) said = &cage.net[i];
+        report.add(said->mark, said->path, message, "the operator's config decides ([ceiling])");
+    }
+}
+
+std::string origin_of(const Mark& mark, const Report& report) {
+    return fmt::format("{}:{}", report.file(mark.file), mark.line);
+}
+
+const std::string* text_of(const Node& node, std::string_view key) {
+    const auto* value = node.find(key);
+    return value != nullptr && value->is(Node::Kind::text) ? &value->text : nullptr;
+}
+
+bool flag_of(const Node& node, std::string_view key) {
+    const auto* value = node.find(key);
+    return value != nullptr && value->is(Node::Kind::boolean) && value->boolean;
 }
 
 }  // namespace volary::dsl

@@ -23,7 +23,7 @@ struct FileEdit {
 ///
 /// Pure: nothing is read or written. The error says in one sentence why the text cannot be edited
 /// safely; the result was parsed again and differs from the old document by the rule alone. What
-/// else is to be checked (an overlay, the ceiling) is found by loading it: check_project_text().
+/// else is to be checked (an overlay, the ceiling) is found by loading it: load_project_text().
 std::expected<FileEdit, std::string> add_net_rule(
     std::string_view file_text, std::string_view agent_path, const NetRule& rule
 );

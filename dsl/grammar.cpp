@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dsl/grammar.hpp"
 
-#include "dsl/net_rule.hpp"
-#include "dsl/scalars.hpp"
+#include "dsl/checks.hpp"
 
 #include <array>
 
@@ -13,40 +12,6 @@ using enum Type::Kind;
 using enum Key::Need;
 
 // --- scalars -------------------------------------------------------------------------------
-
-std::optional<ScalarProblem> check_version(const Node& node) {
-    if (node.number == 1) return std::nullopt;
-    return ScalarProblem{"expected 1, the only version there is", {}};
-}
-
-std::optional<ScalarProblem> check_size(const Node& node) {
-    if (parse_size(node.text)) return std::nullopt;
-    return ScalarProblem{
-        "expected a size such as 512M, found \"" + node.text + "\"",
-        "a whole number, then nothing, K, M, G or T"
-    };
-}
-
-std::optional<ScalarProblem> check_duration(const Node& node) {
-    if (parse_duration(node.text)) return std::nullopt;
-    return ScalarProblem{
-        "expected a time such as 10m, found \"" + node.text + "\"",
-        "a whole number above 0, then ms, s, m, h or d; at most 30d"
-    };
-}
-
-std::optional<ScalarProblem> check_pointer(const Node& node) {
-    if (parse_pointer(node.text)) return std::nullopt;
-    return ScalarProblem{
-        "expected a JSON pointer, found \"" + node.text + "\"", "write \"/url\" or \"$.url\""
-    };
-}
-
-std::optional<ScalarProblem> check_net_rule(const Node& node) {
-    auto rule = parse_net_rule(node.text);
-    if (rule) return std::nullopt;
-    return ScalarProblem{std::move(rule.error().message), std::move(rule.error().hint)};
-}
 
 constexpr Type text_type(std::string_view expected, std::size_t max_length) {
     Type type;
@@ -224,41 +189,63 @@ constexpr Type kRuleText = checked_type("a rule such as \"example.com:443\"", ch
 constexpr Type kCount = integer_type("a whole number", 1, 10'000);
 constexpr Type kParallel = integer_type("a whole number", 1, 64);
 constexpr Type kPids = integer_type("a whole number", 1, 100'000);
+constexpr Type kPort = integer_type("a port", 1, 65535);
 constexpr Type kFiles = integer_type("a whole number", 16, 1'048'576);
 constexpr Type kDepth = integer_type("a whole number", 1, 16);
 
 // --- cage ----------------------------------------------------------------------------------
 
-constexpr std::array<std::string_view, 4> kModeWords{"ro", "rw", "tmp", "hide"};
-constexpr std::array<std::string_view, 1> kModeLater{"cow"};
-constexpr Type kMode = word_type("ro, rw, tmp or hide", kModeWords, kModeLater);
+constexpr std::array<std::string_view, 5> kModeWords{"ro", "rw", "cow", "tmp", "hide"};
+constexpr Type kMode = word_type("ro, rw, cow, tmp or hide", kModeWords);
 constexpr std::array kFsKeys{
     Key{"path", &kUri, optional, "What is mounted; needed but for a tmp entry with `at`."},
-    Key{"mode", &kMode, required, "ro, rw, tmp (empty, private) or hide."},
+    Key{"mode", &kMode, required,
+        "ro, rw, cow (changes go to a layer), tmp (empty, private) or hide."},
     Key{"at", &kCagePath, optional,
         "Where it appears in the cage; default: its place below /workspace."},
 };
 constexpr Type kFsEntry = object_type("fs_entry", "a map with path and mode", kFsKeys);
 constexpr Type kFs = list_type("a list of folders and files", kFsEntry, kMaxFsRules);
 
+constexpr Type kCredential = pattern_type(
+    "the name of a credential of the operator's config", "^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+);
+constexpr Type kMethod = checked_type("an HTTP method such as GET", check_method, "^[A-Z]{1,16}$");
+constexpr Type kMethods = list_type("a list of HTTP methods", kMethod, 16, 1);
+constexpr Type kHttpPath = checked_type(
+    "a path such as /api or, with all below it, /api/*", check_http_path,
+    "^/[A-Za-z0-9._~%!$&'()+,;=:@/-]*[*]?$"
+);
+constexpr Type kPaths = list_type("a list of paths", kHttpPath, 64, 1);
 constexpr std::array kNetKeys{
     Key{"to", &kRuleText, required, "host, host:port, *.domain:port or block:port."},
     Key{"private", &kBoolean, optional, "Allow answers with private addresses."},
     Key{"sni", &kServerName, optional, "TLS server name to expect when it is not the host."},
-    Key{"credential", &kLater, optional, "A credential that the gatekeeper adds."},
-    Key{"methods", &kLater, optional, "HTTP methods to allow."},
-    Key{"paths", &kLater, optional, "HTTP paths to allow."},
+    Key{"credential", &kCredential, optional,
+        "An operator's credential: the gatekeeper adds it to plain requests and speaks TLS out."},
+    Key{"methods", &kMethods, optional, "HTTP methods to allow; default: all."},
+    Key{"paths", &kPaths, optional, "HTTP paths to allow, \"*\" at the end is any; default: all."},
 };
 constexpr Type kNetObject = object_type("net_rule", "a map with to", kNetKeys);
 constexpr std::array kNetChoices{&kRuleText, &kNetObject};
 constexpr Type kNetEntry =
     either_type("a rule such as \"example.com:443\" or a map with to", kNetChoices);
 constexpr Type kAllow = list_type("a list of rules", kNetEntry, kMaxNetRules);
+constexpr Type kPortName = pattern_type(
+    "a name of lower-case letters, digits and \"-\"", "^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$"
+);
+constexpr std::array kPortKeys{
+    Key{"name", &kPortName, required, "Its name in the address of the page."},
+    Key{"port", &kPort, required, "TCP port of the cage's loopback."},
+    Key{"public", &kBoolean, optional, "Also for those who may only look at the session."},
+};
+constexpr Type kPortEntry = object_type("published_port", "a map with name and port", kPortKeys);
+constexpr Type kPorts = list_type("a list of ports", kPortEntry, kMaxPorts);
 constexpr std::array kNetSectionKeys{
     Key{"allow", &kAllow, optional, "What the cage may connect to; nothing else is reachable."},
-    Key{"ports", &kLater, optional, "Ports of the cage to publish."},
+    Key{"ports", &kPorts, optional, "Ports of the cage that the daemon publishes."},
 };
-constexpr Type kNet = object_type("net", "a map with allow", kNetSectionKeys);
+constexpr Type kNet = object_type("net", "a map with allow and ports", kNetSectionKeys);
 
 constexpr std::array kLimitKeys{
     Key{"memory", &kSize, optional, "Main memory, all processes together; default 2G."},
@@ -267,8 +254,8 @@ constexpr std::array kLimitKeys{
     Key{"wall", &kDuration, optional, "Time until the cage is stopped; default: no limit."},
     Key{"disk", &kSize, optional, "The private writable layer ($HOME, /tmp); default 1G."},
     Key{"files", &kFiles, optional, "Open files of one process; default 4096."},
-    Key{"swap", &kLater, optional, "Swap space."},
-    Key{"output", &kLater, optional, "Bytes of output."},
+    Key{"swap", &kSize, optional, "Swap space beside the memory; default: none."},
+    Key{"output", &kSize, optional, "Output a second; more waits. Default: no limit."},
 };
 constexpr Type make_limits() {
     auto type = object_type("limits", "a map of limits", kLimitKeys);
@@ -280,26 +267,46 @@ constexpr Type kLimits = make_limits();
 constexpr Type kEnv = map_type("a map of variables", kEnvName, kText, 256);
 constexpr std::array<std::string_view, 2> kSeccompWords{"default", "relaxed"};
 constexpr Type kSeccompWord = word_type("default or relaxed", kSeccompWords);
+constexpr Type kCall = pattern_type("the name of a system call", "^[a-z0-9_]{1,64}$");
+constexpr Type kCalls = list_type("a list of system calls", kCall, kMaxCalls);
 constexpr std::array kSeccompKeys{
-    Key{"add", &kLater, optional, "System calls to allow."},
-    Key{"remove", &kLater, optional, "System calls to refuse."},
+    Key{"add", &kCalls, optional, "System calls to allow beyond the default profile."},
+    Key{"remove", &kCalls, optional, "System calls to refuse beyond the default profile."},
 };
 constexpr Type kSeccompObject = object_type("seccomp", "a map with add and remove", kSeccompKeys);
 constexpr std::array kSeccompChoices{&kSeccompWord, &kSeccompObject};
-constexpr Type kSeccomp = either_type("default or relaxed", kSeccompChoices);
+constexpr Type kSeccomp =
+    either_type("default, relaxed, or a map with add and remove", kSeccompChoices);
+
+constexpr std::array<std::string_view, 2> kStateWords{"ephemeral", "kept"};
+constexpr Type kState = word_type("ephemeral or kept", kStateWords);
+constexpr std::array<std::string_view, 4> kBackendWords{"bwrap", "native", "podman", "firejail"};
+constexpr Type kBackend = word_type("bwrap, native, podman or firejail", kBackendWords);
+/// layer_names(), which no constant expression can call.
+constexpr std::array<std::string_view, 10> kLayerWords{
+    "landlock", "seccomp", "notify", "network", "cgroup", "memory", "swap", "cpu", "pids", "disk"
+};
+constexpr Type kLayer = word_type(
+    "landlock, seccomp, notify, network, cgroup, memory, swap, cpu, pids or disk", kLayerWords
+);
+constexpr Type kRequire = list_type("a list of layers", kLayer, kLayerWords.size());
+constexpr Type kDevice =
+    checked_type("a device such as /dev/dri/renderD128", check_device, "^/dev/[A-Za-z0-9._:/-]+$");
+constexpr Type kDevices = list_type("a list of devices", kDevice, kMaxDevices);
 
 constexpr std::array kCageKeys{
     Key{"fs", &kFs, optional,
         "Folders and files; with this key the workspace is read-only except for its entries."},
     Key{"net", &kNet, optional, "The network; default: none."},
     Key{"limits", &kLimits, optional, "Resource limits."},
-    Key{"seccomp", &kSeccomp, optional, "The system call filter: default or relaxed."},
+    Key{"seccomp", &kSeccomp, optional, "The system call filter: default, relaxed, or changes."},
     Key{"env", &kEnv, optional, "Environment variables in the cage."},
-    Key{"state", &kLater, optional, "Whether $HOME is kept."},
-    Key{"backend", &kLater, optional, "What builds the cage."},
-    Key{"require", &kLater, optional, "Layers that must be there."},
-    Key{"devices", &kLater, optional, "Devices."},
-    Key{"detached", &kLater, optional, "Whether the cage outlives its run."},
+    Key{"state", &kState, optional, "Whether $HOME and cow layers are kept; default ephemeral."},
+    Key{"backend", &kBackend, optional, "What builds the cage; default bwrap."},
+    Key{"require", &kRequire, optional, "Layers without which the cage is refused."},
+    Key{"devices", &kDevices, optional, "Devices of the host; the operator's ceiling lists them."},
+    Key{"detached", &kBoolean, optional, "May exceed the parent's cage."},
+    Key{"disabled", &kBoolean, optional, "No cage: as `cage: disabled`, but may be detached."},
 };
 constexpr Type make_cage() {
     auto type = object_type("cage", "a map", kCageKeys);

@@ -67,10 +67,13 @@ void merge_into(Node& root, const Node& overlay, Report& report) {
     merge_overlay(root, rest, {}, report);
 }
 
+/// `given` stands for what is on disk where it is not null.
 std::optional<Node> read_layer(
-    const ProjectFolder& folder, const std::string& relative, Report& report, bool needed
+    const ProjectFolder& folder, const std::string& relative, Report& report, bool needed,
+    const std::string_view* given = nullptr
 ) {
     const auto index = report.add_file(folder.root() + "/" + relative);
+    if (given != nullptr) return parse_into(*given, index, report);
     auto text = folder.read(relative, kMaxYamlBytes);
     const Mark whole{index, 1, 1};
     if (!text) {
@@ -89,16 +92,19 @@ std::optional<Node> read_layer(
     return parse_into(**text, index, report);
 }
 
-LoadedTree load_from(const ProjectFolder& folder, Report& report) {
+LoadedTree load_from(
+    const ProjectFolder& folder, const CageCeiling* ceiling, Report& report,
+    const std::string_view* given
+) {
     LoadedTree out;
     const auto base = folder.config() + "/";
-    auto root = read_layer(folder, base + std::string(kProjectFile), report, true);
+    auto root = read_layer(folder, base + std::string(kProjectFile), report, true, given);
     const auto overlay = read_layer(folder, base + std::string(kOverlayFile), report, false);
     if (!root) return out;
     if (overlay && root->is(Node::Kind::mapping)) merge_into(*root, *overlay, report);
     out.root = std::move(*root);
     validate(out.root, project_type(), {}, report);
-    auto project = build_project(out.root, folder, report);
+    auto project = build_project(out.root, folder, ceiling, report);
     project.file = report.file(0);
     if (report.empty()) out.project = std::move(project);
     return out;
@@ -106,7 +112,9 @@ LoadedTree load_from(const ProjectFolder& folder, Report& report) {
 
 }  // namespace
 
-LoadedTree load_tree(const fs::path& given, Report& report) {
+LoadedTree load_tree(
+    const fs::path& given, const CageCeiling* ceiling, Report& report, const std::string_view* text
+) {
     const auto root = root_of(given);
     auto folder = ProjectFolder::open(root, ".volary");
     if (folder && !folder->exists(".volary") && folder->exists(".kaged")) {
@@ -119,13 +127,23 @@ LoadedTree load_tree(const fs::path& given, Report& report) {
         );
         return {};
     }
-    return load_from(*folder, report);
+    return load_from(*folder, ceiling, report, text);
 }
 
-LoadResult load_project(const fs::path& root) {
+LoadResult load_project(const fs::path& root, const CageCeiling* ceiling) {
     Report report;
     LoadResult result;
-    result.project = load_tree(root, report).project;
+    result.project = load_tree(root, ceiling, report).project;
+    result.diagnostics = report.take();
+    return result;
+}
+
+LoadResult load_project_text(
+    const fs::path& root, std::string_view text, const CageCeiling* ceiling
+) {
+    Report report;
+    LoadResult result;
+    result.project = load_tree(root, ceiling, report, &text).project;
     result.diagnostics = report.take();
     return result;
 }
@@ -149,8 +167,13 @@ PolicyResult load_policy(const fs::path& file, const fs::path& workspace) {
     if (!root) return finish(std::nullopt);
     // An empty file is the default policy.
     if (!root->is(Node::Kind::null)) validate(*root, cage_type(), {}, report);
-    auto policy = build_cage(&*root, {}, *folder, report);
-    if (report.empty()) result.policy = std::move(policy);
+    auto built = build_cage(&*root, &*root, {}, *folder, report);
+    for (const auto* key : {"detached", "disabled"}) {
+        if (const auto said = built.keys.find(key); said != built.keys.end())
+            report.add(said->second.mark, key, "has no meaning in a policy alone", "remove it");
+    }
+    fill_limits(built.policy.limits, {});
+    if (report.empty()) result.policy = std::move(built.policy);
     return finish(std::nullopt);
 }
 

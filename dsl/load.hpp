@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/ceiling.hpp"
 #include "dsl/diagnostic.hpp"
 #include "dsl/project.hpp"
 
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace volary::dsl {
@@ -20,7 +22,14 @@ struct LoadResult {
 /// Loads `root`/.volary/project.yaml (or .kaged/project.yaml when there is no .volary/) with its
 /// overlay project.local.yaml. `root` may also name the project file itself. Blocking: it reads
 /// two files of at most 1 MiB and stats what they refer to. Never throws for what the files say.
-LoadResult load_project(const std::filesystem::path& root);
+/// A cage that exceeds `ceiling` is a problem at its key; null: the ceiling is not known here.
+LoadResult load_project(const std::filesystem::path& root, const CageCeiling* ceiling = nullptr);
+
+/// load_project() with `text` in place of the project file on disk (its overlay and folders are the
+/// real ones): what an edit would make of the project, before it is written.
+LoadResult load_project_text(
+    const std::filesystem::path& root, std::string_view text, const CageCeiling* ceiling = nullptr
+);
 
 struct PolicyResult {
     std::optional<CagePolicy> policy;
@@ -49,7 +58,10 @@ struct OriginResult {
 /// Every value that the merged files set, with the file and line that it came from.
 OriginResult show_origin(const std::filesystem::path& root);
 
-/// The cage card of the API: `{"disabled","hosts":[..],"folders":[{"path","mode"}],"limits":{}}`.
+/// The cage card of the API: `{"disabled","hosts":[..],"folders":[{"path","mode"}],"limits":{},
+/// "net":[{"rule","private","credential"}],"seccomp","state","backend","devices":[..],
+/// "ports":[{"name","port","public"}]}`; and where they say something `methods` and `paths` of a
+/// rule, "seccomp_add", "seccomp_remove", "require" and "detached".
 std::string cage_words_json(const CagePolicy& policy);
 
 }  // namespace volary::dsl

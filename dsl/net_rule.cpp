@@ -276,8 +276,10 @@ std::expected<NetRule, NetRuleProblem> parse_net_rule(std::string_view text) {
 
 bool names_private_address(const NetRule& rule) {
     if (rule.kind != NetRule::Kind::address && rule.kind != NetRule::Kind::cidr) return false;
-    const auto address = parse_address(rule.host.substr(0, rule.host.find('/')));
+    auto address = parse_address(rule.host.substr(0, rule.host.find('/')));
     if (!address) return false;
+    // An IPv4 address in IPv6's clothes is dialled as what it is.
+    if (inside(*address, "::ffff:0:0", 96)) address->erase(address->begin(), address->begin() + 12);
     // RFC 6890 lists them; a block counts by its first address.
     struct Block {
         const char* base;

@@ -154,6 +154,7 @@ std::expected<Place, FileProblem> ProjectFolder::resolve(std::string_view uri, W
     }
     const auto resolved = name_of_fd(fd.get());
     Place place;
+    place.folder = S_ISDIR(info.st_mode);
     place.source = relative.empty() ? root_ : root_ + "/" + relative;
     place.relative = std::move(relative);
     if (resolved.starts_with(root_ + "/")) place.resolved = resolved.substr(root_.size() + 1);

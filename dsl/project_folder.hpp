@@ -21,6 +21,7 @@ struct Place {
     std::string relative;  ///< from the root, without "." and doubled slashes; "" is the root
     std::string source;    ///< absolute: root + relative
     std::string resolved;  ///< where symlinks lead, relative to the root
+    bool folder = false;   ///< else a regular file
 };
 
 /// Owns a descriptor of the project's root; everything is opened relative to it with

@@ -18,12 +18,36 @@ std::string dump(const Ordered& doc, int indent) {
 Ordered limits_json(const CageLimits& limits) {
     Ordered out = Ordered::object();
     if (limits.memory) out["memory"] = format_size(*limits.memory);
+    if (limits.swap) out["swap"] = format_size(*limits.swap);
     if (limits.cpu) out["cpu"] = *limits.cpu;
     if (limits.pids) out["pids"] = *limits.pids;
     if (limits.wall) out["wall"] = format_duration(*limits.wall);
     if (limits.disk) out["disk"] = format_size(*limits.disk);
     if (limits.files) out["files"] = *limits.files;
+    if (limits.output) out["output"] = format_size(*limits.output);
     return out;
+}
+
+std::string_view seccomp_word(const CagePolicy& cage) {
+    return cage.seccomp == SeccompProfile::relaxed ? "relaxed" : "default";
+}
+
+/// As in the file: a word, or a map where there are changes.
+Ordered seccomp_json(const CagePolicy& cage) {
+    if (cage.seccomp_add.empty() && cage.seccomp_remove.empty()) return seccomp_word(cage);
+    return {{"add", cage.seccomp_add}, {"remove", cage.seccomp_remove}};
+}
+
+Ordered ports_json(const CagePolicy& cage) {
+    Ordered out = Ordered::array();
+    for (const auto& port : cage.ports)
+        out.push_back({{"name", port.name}, {"port", port.port}, {"public", port.is_public}});
+    return out;
+}
+
+void add_requests(const NetRule& rule, Ordered& out) {
+    if (!rule.methods.empty()) out["methods"] = rule.methods;
+    if (!rule.paths.empty()) out["paths"] = rule.paths;
 }
 
 Ordered cage_json(const CagePolicy& cage) {
@@ -36,16 +60,23 @@ Ordered cage_json(const CagePolicy& cage) {
     for (const auto& rule : cage.net) {
         Ordered entry{{"to", rule.text}, {"port", rule.port}, {"private", rule.allow_private}};
         if (!rule.sni.empty()) entry["sni"] = rule.sni;
+        if (!rule.credential.empty()) entry["credential"] = rule.credential;
+        add_requests(rule, entry);
         allow.push_back(std::move(entry));
     }
     return {
         {"disabled", cage.disabled},
+        {"detached", cage.detached},
+        {"backend", to_string(cage.backend)},
+        {"require", cage.require},
         {"workspace", cage.workspace},
         {"workspace_writable", cage.workspace_writable},
         {"fs", std::move(rules)},
-        {"net", {{"allow", std::move(allow)}}},
+        {"net", {{"allow", std::move(allow)}, {"ports", ports_json(cage)}}},
         {"limits", limits_json(cage.limits)},
-        {"seccomp", cage.seccomp == SeccompProfile::relaxed ? "relaxed" : "default"},
+        {"seccomp", seccomp_json(cage)},
+        {"state", to_string(cage.state)},
+        {"devices", cage.devices},
         {"env", cage.env}
     };
 }
@@ -153,7 +184,7 @@ std::string show_json(const Project& project) {
 OriginResult show_origin(const std::filesystem::path& root) {
     Report report;
     OriginResult result;
-    const auto tree = load_tree(root, report);
+    const auto tree = load_tree(root, nullptr, report);
     if (tree.project) {
         Ordered out = Ordered::object();
         collect_origins(tree.root, {}, report, out);
@@ -175,12 +206,30 @@ std::string cage_words_json(const CagePolicy& policy) {
     for (const auto& rule : policy.fs) {
         folders.push_back({{"path", rule.target}, {"mode", to_string(rule.mode)}});
     }
-    const Ordered out{
+    Ordered net = Ordered::array();
+    for (const auto& rule : policy.net) {
+        Ordered entry{
+            {"rule", rule.text}, {"private", rule.allow_private}, {"credential", rule.credential}
+        };
+        add_requests(rule, entry);
+        net.push_back(std::move(entry));
+    }
+    Ordered out{
         {"disabled", policy.disabled},
         {"hosts", std::move(hosts)},
         {"folders", std::move(folders)},
-        {"limits", limits_json(policy.limits)}
+        {"limits", limits_json(policy.limits)},
+        {"net", std::move(net)},
+        {"seccomp", seccomp_word(policy)},
+        {"state", to_string(policy.state)},
+        {"backend", to_string(policy.backend)},
+        {"devices", policy.devices},
+        {"ports", ports_json(policy)}
     };
+    if (!policy.seccomp_add.empty()) out["seccomp_add"] = policy.seccomp_add;
+    if (!policy.seccomp_remove.empty()) out["seccomp_remove"] = policy.seccomp_remove;
+    if (!policy.require.empty()) out["require"] = policy.require;
+    if (policy.detached) out["detached"] = true;
     return dump(out, -1);
 }
 

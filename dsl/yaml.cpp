@@ -151,7 +151,8 @@ private:
     /// False ends the parse.
     bool take(fy_event* event);
     bool begin(fy_event* event, Node::Kind kind);
-    void end();
+    void end(fy_event* event);
+    void set_span(Node& node, fy_event* event, bool is_quoted);
     bool scalar(fy_event* event);
     void place(Node node);
     bool place_key(Node node);
@@ -244,7 +245,7 @@ bool Builder::take(fy_event* event) {
             return begin(event, Node::Kind::sequence);
         case FYET_MAPPING_END:
         case FYET_SEQUENCE_END:
-            end();
+            end(event);
             return true;
         case FYET_SCALAR:
             return scalar(event);
@@ -276,13 +277,18 @@ bool Builder::begin(fy_event* event, Node::Kind kind) {
     Frame frame;
     frame.node.kind = kind;
     frame.node.mark = mark;
+    const auto style = fy_event_get_node_style(event);
+    frame.node.style = style == FYNS_FLOW ? Node::Style::flow : Node::Style::block;
+    if (frame.node.style == Node::Style::flow) set_span(frame.node, event, false);
     stack_.push_back(std::move(frame));
     return true;
 }
 
-void Builder::end() {
+void Builder::end(fy_event* event) {
     auto node = std::move(stack_.back().node);
     stack_.pop_back();
+    const auto* mark = fy_event_end_mark(event);
+    if (node.style == Node::Style::flow && mark != nullptr) node.end = mark->input_pos;
     place(std::move(node));
 }
 
@@ -302,9 +308,14 @@ bool Builder::scalar(fy_event* event) {
     }
     const auto style = token == nullptr ? FYSS_PLAIN : fy_scalar_token_get_style(token);
     node.kind = Node::Kind::text;
+    const bool is_quoted = style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
+    node.style = is_quoted             ? Node::Style::quoted
+                 : style == FYSS_PLAIN ? Node::Style::plain
+                                       : Node::Style::lines;
     if (style == FYSS_PLAIN) resolve_plain(node);
     // The parser marks the text behind the quote.
-    if (style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED) --node.mark.column;
+    if (is_quoted) --node.mark.column;
+    set_span(node, event, is_quoted);
     // Escapes ("\0", "\xD800") can make what the bytes of the file could not.
     if (node.text.find('\0') != std::string::npos || !is_utf8(node.text)) {
         problem(node.mark, "the text holds a NUL or is not UTF-8 once its escapes are resolved");
@@ -313,6 +324,18 @@ bool Builder::scalar(fy_event* event) {
     }
     place(std::move(node));
     return result_.problems.size() < kMaxYamlProblems;
+}
+
+void Builder::set_span(Node& node, fy_event* event, bool is_quoted) {
+    const auto* first = fy_event_start_mark(event);
+    const auto* last = fy_event_end_mark(event);
+    if (first == nullptr || last == nullptr) return;
+    node.begin = first->input_pos;
+    node.end = last->input_pos;
+    if (is_quoted && node.begin > 0) {
+        --node.begin;
+        ++node.end;
+    }
 }
 
 void Builder::place(Node node) {

@@ -39,6 +39,19 @@ struct Node {
     std::vector<Member> members;  ///< of a mapping, keys are unique, in file order
     bool boolean = false;
     double number = 0;  ///< of an integer or a number
+    /// How it is written.
+    enum class Style : std::uint8_t {
+        plain,
+        quoted,
+        lines,  ///< "|" or ">"
+        flow,   ///< [a] or {a: b}
+        block
+    };
+    Style style = Style::plain;
+    /// Bytes of the document from its first character up to behind its last one. 0 and 0 for an
+    /// empty value and for a block collection: those are where their children are.
+    std::size_t begin = 0;
+    std::size_t end = 0;
 
     /// The member's value, or null. The pointer lives until the mapping changes.
     const Node* find(std::string_view key) const;

@@ -49,11 +49,14 @@ TEST_CASE("the story of the manual loads as it reads", "[dsl]") {
     CHECK(scraper->model == "fast");
     CHECK_FALSE(scraper->cage.workspace_writable);
     CHECK(scraper->cage.workspace == project.root);
-    const FsRule data{folder.at("data"), project.root, FsMode::rw, "/workspace/data"};
+    const auto origin = folder.at(".volary/project.yaml") + ":17";
+    const FsRule data{folder.at("data"), project.root, FsMode::rw, "/workspace/data", origin};
     CHECK(scraper->cage.fs == std::vector{data});
     REQUIRE(scraper->cage.net.size() == 2);
     CHECK(scraper->cage.net[1].kind == NetRule::Kind::wildcard);
     CHECK(scraper->cage.net[1].text == "*.bandcamp.com:443");
+    CHECK(scraper->cage.net[1].origin == folder.at(".volary/project.yaml") + ":18");
+    CHECK(scraper->cage.origins.at("limits.wall") == folder.at(".volary/project.yaml") + ":19");
     CHECK(scraper->cage.limits.memory == ByteCount{std::uint64_t{512} << 20U});
     CHECK(scraper->cage.limits.wall == std::chrono::minutes(10));
     CHECK(scraper->cage.limits.disk == default_limits().disk);
@@ -109,9 +112,10 @@ TEST_CASE("no spelling makes the project file writable", "[dsl]") {
     const auto* path =
         GENERATE("project:/.volary", "config:/", "project:/door", "project:/./.volary//");
     const auto* at = GENERATE("", ", at: /elsewhere");
-    folder.project(
-        small_with(fmt::format("  cage: {{ fs: [ {{ path: '{}', mode: rw{} }} ] }}\n", path, at))
-    );
+    const auto* mode = GENERATE("rw", "cow");
+    folder.project(small_with(
+        fmt::format("  cage: {{ fs: [ {{ path: '{}', mode: {}{} }} ] }}\n", path, mode, at)
+    ));
     CHECK_THAT(
         only_problem(load_project(folder.root())), Catch::Contains("cannot be writable in a cage")
     );
@@ -395,7 +399,10 @@ TEST_CASE("a cage in words has hosts, folders and limits", "[dsl]") {
         cage_words_json(find_agent(project, "primary/scraper")->cage) ==
         R"({"disabled":false,"hosts":["bandcamp.com:443","*.bandcamp.com:443"],)"
         R"("folders":[{"path":"/workspace","mode":"ro"},{"path":"/workspace/data","mode":"rw"}],)"
-        R"("limits":{"memory":"512M","cpu":1.0,"pids":64,"wall":"10m","disk":"1G","files":4096}})"
+        R"("limits":{"memory":"512M","cpu":1.0,"pids":64,"wall":"10m","disk":"1G","files":4096},)"
+        R"("net":[{"rule":"bandcamp.com:443","private":false,"credential":""},)"
+        R"({"rule":"*.bandcamp.com:443","private":false,"credential":""}],)"
+        R"("seccomp":"default","state":"ephemeral","backend":"bwrap","devices":[],"ports":[]})"
     );
     const auto shown = nlohmann::json::parse(show_json(project));
     CHECK(shown["primary"]["subagents"]["deployer"]["runner"]["exec"][0] == "./deploy-prep.sh");

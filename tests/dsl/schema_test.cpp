@@ -188,7 +188,21 @@ primary:
   runner: { exec: [x] }
   cage: { limits: { memory: null }, net: { allow: [{ to: a.b, sni: c.d }] } }
   tools: { "x_*": null }
-  subagents: { s: { cage: disabled, runner: builtin } }
+  subagents:
+    s: { cage: disabled, runner: builtin }
+    t:
+      cage:
+        fs: [ { path: "project:/x", mode: cow } ]
+        net:
+          allow: [ { to: "a.b:443", credential: k, methods: [GET], paths: [/v1/*] } ]
+          ports: [ { name: web, port: 80, public: true } ]
+        limits: { swap: 1G, output: 4096 }
+        seccomp: { add: [bpf], remove: [ptrace] }
+        state: kept
+        backend: native
+        require: [landlock, cgroup]
+        devices: [/dev/kvm]
+        detached: true
 interconnect: [ { on: s, from: "*", invoke: s, dedupe: { by: [/a], window: 5m }, on_limit: drop } ]
 )"),
         schema
@@ -201,9 +215,9 @@ TEST_CASE("the schema refuses what the table refuses", "[dsl]") {
     const auto* more = GENERATE(
         "colour: red", "plugins: {}", "description: 5", "interconnect: {}",
         "cage_defaults: disabled", "cage_defaults: { fs: [ { path: /x, mode: ro } ] }",
-        "cage_defaults: { fs: [ { path: 'project:/x', mode: cow } ] }",
+        "cage_defaults: { fs: [ { path: 'project:/x', mode: cwo } ] }",
         "cage_defaults: { limits: { memory: lots } }", "cage_defaults: { limits: { pids: 0 } }",
-        "cage_defaults: { net: { ports: [] } }", "cage_defaults: { env: { 1x: y } }",
+        "cage_defaults: { net: { ports: [ { name: a } ] } }", "cage_defaults: { env: { 1x: y } }",
         "interconnect: [ { on: a, from: b } ]",
         "interconnect: [ { on: a, from: b, invoke: c, max_depth: 17 } ]"
     );
@@ -212,6 +226,14 @@ TEST_CASE("the schema refuses what the table refuses", "[dsl]") {
     folder.project(std::string(kSmallest) + more + "\n");
     CHECK_FALSE(load_project(folder.root()).project.has_value());
     CHECK_FALSE(checker.valid(yaml(std::string(kSmallest) + more + "\n"), schema));
+}
+
+TEST_CASE("require takes every layer that there is", "[dsl]") {
+    const auto schema = Json::parse(json_schema());
+    const auto& words = schema["$defs"]["cage"]["properties"]["require"]["anyOf"][0]["items"];
+    std::vector<std::string> layers;
+    for (const auto layer : layer_names()) layers.emplace_back(layer);
+    CHECK(words["enum"].get<std::vector<std::string>>() == layers);
 }
 
 TEST_CASE("the manual speaks of every key and its example loads", "[dsl]") {
