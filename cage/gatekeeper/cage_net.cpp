@@ -51,34 +51,34 @@ private:
     std::shared_ptr<Naming> naming_;
 };
 
-Gatekeeper::CageNet::CageNet(
-    const asio::any_io_executor& executor, const GatekeeperConfig& config,
-    const GatekeeperHooks& hooks, Resolver& resolver, std::span<char> scratch, Parts parts
-)
+Gatekeeper::CageNet::CageNet(SessionServices services, const GatekeeperHooks& hooks, Parts parts)
     : hooks_(hooks),
       cage_(parts.cage),
       bind_later_(std::move(parts.bind_later)),
       names_(parts.rules, parts.plan),
       denials_(parts.cage),
-      flush_(executor),
-      scope_(executor, log_task_errors()),
+      flush_(services.executor),
+      connection_rate_(services.config.connection_burst, services.config.connections_per_second),
+      dns_rate_(services.config.dns_burst, services.config.dns_per_second),
+      scope_(services.executor, log_task_errors()),
       context_{
-          .executor = executor,
-          .config = config,
-          .resolver = resolver,
-          .scratch = scratch,
-          .scope = scope_,
-          .deny = [this](Denial denial) { deny(std::move(denial)); },
+          services, std::make_shared<ByteBudget>(), scope_,
+          [this](Denial denial) { deny(std::move(denial)); }
       },
       dns_(
           scope_, {.now = [this](const DnsQuery& query) { return answer_now(query); },
                    .later = [this](DnsQuery query) { return answer_later(std::move(query)); }}
       ) {
+    const auto& most = services.config.max_bytes;
+    context_.budget->limited = most.has_value();
+    if (most) context_.budget->left = static_cast<std::int64_t>(*most);
     for (std::size_t i = 0; i < parts.sockets.size(); ++i)
         listen(std::move(parts.sockets[i]), parts.plan.sockets[i], parts.plan.targets[i]);
     if (parts.packet) {
         (void)filter_attempts(parts.packet.get());
-        scope_.spawn("packet watch", watch(make_descriptor(executor, std::move(parts.packet))));
+        scope_.spawn(
+            "packet watch", watch(make_descriptor(services.executor, std::move(parts.packet)))
+        );
     }
 }
 
@@ -133,12 +133,29 @@ void Gatekeeper::CageNet::accepted(UniqueFd connection, const SocketTarget& targ
         if (hooks_.internal) hooks_.internal(cage_, target.name, std::move(connection));
         return;
     }
-    if (log_.open() < context_.config.max_connections && !scope_.closing())
-        return start_session(std::move(connection), target);
-    reset_on_close(connection.get());
+    if (scope_.closing()) return reset_on_close(connection.get());
+    const auto& config = context_.config;
+    const auto& budget = *context_.budget;
+    if (log_.open() >= config.max_connections) {
+        reset_on_close(connection.get());
+        return deny_limit("more than " + std::to_string(config.max_connections) + " connections");
+    }
+    if (budget.limited && budget.left.load() <= 0) {
+        reset_on_close(connection.get());
+        return deny_limit("more than " + std::to_string(*config.max_bytes) + " bytes");
+    }
+    if (!connection_rate_.take(steady_clock::now())) {
+        reset_on_close(connection.get());
+        const auto rate = std::to_string(config.connections_per_second);
+        return deny_limit("more than " + rate + " new connections a second");
+    }
+    start_session(std::move(connection), target);
+}
+
+void Gatekeeper::CageNet::deny_limit(std::string what) {
     Denial denial;
     denial.layer = "limit";
-    denial.what = "more than " + std::to_string(context_.config.max_connections) + " connections";
+    denial.what = std::move(what);
     deny(std::move(denial));
 }
 
@@ -147,10 +164,11 @@ std::optional<SessionTarget> Gatekeeper::CageNet::target_of(
 ) {
     const auto& rules = names_.rules();
     const auto& rule = rules.at(target.rule);
-    SessionTarget made{rule, target.name, std::nullopt};
+    SessionTarget made{rule, target.name, std::nullopt, {}};
     if (rule.kind == NetRule::Kind::address) made.address = parse_address(rule.host);
     const auto together = names_.rules_for(target.rule, target.name);
     made.rule.allow_private = std::ranges::any_of(together, &NetRule::allow_private);
+    made.expectation = expectation_of(made, together);
     if (rule.kind != NetRule::Kind::cidr) return made;
     // One listener serves every block with its port: which of them it was says the address.
     const auto endpoint = local_endpoint(connection);
@@ -166,6 +184,27 @@ std::optional<SessionTarget> Gatekeeper::CageNet::target_of(
     made.rule = *block;
     made.address = endpoint->address;
     made.name = endpoint->address.text();
+    return made;
+}
+
+Expectation Gatekeeper::CageNet::expectation_of(
+    const SessionTarget& target, const std::vector<NetRule>& rules
+) {
+    auto made = expect(target.rule, target.name);
+    made.requests = request_rules(rules);
+    if (made.credential.empty()) {
+        // One rule without methods and paths frees the port for everything that rule allows.
+        auto free = target.rule;
+        free.methods.clear();
+        free.paths.clear();
+        if (made.requests.empty()) made.protocol = expect(free, target.name).protocol;
+        return made;
+    }
+    const auto& credential = context_.config.credentials.at(made.credential);
+    made.change.header = credential.header;
+    made.change.value = credential.value;
+    made.change.host = target.name;
+    if (target.rule.port != 443) made.change.host += ":" + std::to_string(target.rule.port);
     return made;
 }
 
@@ -232,6 +271,11 @@ std::string Gatekeeper::CageNet::answer_known(const DnsQuery& query) const {
 }
 
 std::optional<std::string> Gatekeeper::CageNet::answer_now(const DnsQuery& query) {
+    if (!dns_rate_.take(steady_clock::now())) {
+        const auto rate = std::to_string(context_.config.dns_per_second);
+        deny_limit("more than " + rate + " DNS questions a second");
+        return answer_dns(query, DnsOutcome::refused);
+    }
     if (query.name == "localhost") {
         if (query.type == kDnsTypeA)
             return answer_dns(query, DnsOutcome::address, parse_address("127.0.0.1"));
@@ -270,10 +314,7 @@ asio::awaitable<void> Gatekeeper::CageNet::ensure_name(std::string name) {
         co_return;
     }
     if (!names_.allocate(name)) {
-        Denial denial;
-        denial.layer = "limit";
-        denial.what = "more than " + std::to_string(kMaxWildcardNames) + " wildcard names";
-        deny(std::move(denial));
+        deny_limit("more than " + std::to_string(kMaxWildcardNames) + " wildcard names");
         co_return;
     }
     const NamingTurn turn(naming_, name, scope_.executor());

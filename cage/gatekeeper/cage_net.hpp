@@ -6,6 +6,7 @@
 #include "cage/gatekeeper/names.hpp"
 #include "cage/gatekeeper/packet_watch.hpp"
 #include "cage/gatekeeper/relay.hpp"
+#include "cage/gatekeeper/token_bucket.hpp"
 
 #include <map>
 #include <memory>
@@ -27,10 +28,7 @@ public:
         BindLater bind_later;
     };
 
-    CageNet(
-        const asio::any_io_executor& executor, const GatekeeperConfig& config,
-        const GatekeeperHooks& hooks, Resolver& resolver, std::span<char> scratch, Parts parts
-    );
+    CageNet(SessionServices services, const GatekeeperHooks& hooks, Parts parts);
 
     asio::awaitable<void> close();
 
@@ -49,6 +47,8 @@ private:
     std::optional<SessionTarget> target_of(int connection, const SocketTarget& target);
     void session_ended(NetworkLog::Id id, Connection connection);
     asio::awaitable<void> listen_now(SocketSpec spec, SocketTarget target);
+    Expectation expectation_of(const SessionTarget& target, const std::vector<NetRule>& rules);
+    void deny_limit(std::string what);
     std::optional<std::string> answer_now(const DnsQuery& query);
     asio::awaitable<std::string> answer_later(DnsQuery query);
     std::string answer_known(const DnsQuery& query) const;
@@ -67,6 +67,8 @@ private:
     DenialLog denials_;
     asio::steady_timer flush_;
     NetworkLog log_;
+    TokenBucket connection_rate_;
+    TokenBucket dns_rate_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     TaskScope scope_;
     SessionContext context_;

@@ -188,6 +188,7 @@ std::string answer_dns(
     unsigned rcode = ok;
     if (outcome == DnsOutcome::no_name) rcode = name_error;
     if (outcome == DnsOutcome::no_service) rcode = server_failure;
+    if (outcome == DnsOutcome::refused) rcode = Rcode::refused;
     const bool record = outcome == DnsOutcome::address && address.has_value();
     const unsigned asked = (query.recursion_desired ? kFlagRecursionDesired : 0U) |
                            (query.checking_disabled ? kFlagCheckingDisabled : 0U);

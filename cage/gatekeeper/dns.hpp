@@ -50,10 +50,11 @@ using DnsParsed = std::variant<DnsQuery, DnsReply, DnsDrop>;
 DnsParsed parse_dns(std::span<const std::uint8_t> message);
 
 enum class DnsOutcome {
-    address,    ///< one A or AAAA record
-    no_data,    ///< the name exists, but not with that type
-    no_name,    ///< NXDOMAIN
-    no_service  ///< SERVFAIL: we could not make the address
+    address,     ///< one A or AAAA record
+    no_data,     ///< the name exists, but not with that type
+    no_name,     ///< NXDOMAIN
+    no_service,  ///< SERVFAIL: we could not make the address
+    refused      ///< REFUSED: too many questions
 };
 
 /// The answer to `query`; `address` is needed for DnsOutcome::address and its family must be that

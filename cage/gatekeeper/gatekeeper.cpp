@@ -15,6 +15,19 @@ constexpr std::size_t kScratch = 64U * 1024U;
 // Logs of ended cages: what an operator may still look at when a run is over.
 constexpr std::size_t kKeptLogs = 32;
 
+/// What would break a request apart, or could not be told from the cage's own fields.
+void check_credential(const std::string& name, const Credential& credential) {
+    const auto& value = credential.value.reveal();
+    const auto control = [](char c) { return (c >= 0 && c < ' ') || c == 0x7F; };
+    const auto fail = [&](const char* why) {
+        throw Error(Errc::invalid, "credential \"" + name + "\": " + why);
+    };
+    if (!is_field_name(credential.header)) fail("its header is no header name");
+    if (frames_message(credential.header)) fail("its header is one that HTTP itself needs");
+    if (value.empty() || std::ranges::any_of(value, control))
+        fail("its value is empty or holds a control character");
+}
+
 }  // namespace
 
 Gatekeeper::Gatekeeper(
@@ -24,9 +37,35 @@ Gatekeeper::Gatekeeper(
       config_(std::move(config)),
       hooks_(std::move(hooks)),
       resolver_(std::make_unique<Resolver>(executor_, config_.hosts, config_.resolve_timeout)),
-      scratch_(kScratch) {}
+      opener_(std::make_unique<UpstreamOpener>(executor_, config_, *resolver_)),
+      plane_(std::make_unique<DataPlane>(executor_)),
+      scratch_(kScratch) {
+    for (const auto& [name, credential] : config_.credentials) check_credential(name, credential);
+}
 
 Gatekeeper::~Gatekeeper() = default;
+
+void Gatekeeper::check(const std::vector<NetRule>& rules) const {
+    for (const auto& rule : rules) {
+        if (rule.credential.empty()) continue;
+        const auto where = rule.origin.empty() ? std::string() : rule.origin + ": ";
+        const auto subject = where + "net rule \"" + rule.text + "\": ";
+        const auto found = config_.credentials.find(rule.credential);
+        if (found == config_.credentials.end()) {
+            throw Error(
+                Errc::invalid,
+                subject + "no credential \"" + rule.credential + "\" in the operator's config"
+            );
+        }
+        const auto covers = [&](const NetRule& host) { return covers_target(host, rule); };
+        if (std::ranges::none_of(found->second.hosts, covers)) {
+            throw Error(
+                Errc::invalid, subject + "the credential \"" + rule.credential +
+                                   "\" may not go there: see its hosts in the operator's config"
+            );
+        }
+    }
+}
 
 void Gatekeeper::attach(
     CageId cage, std::vector<NetRule> rules, NetPlan plan, std::vector<UniqueFd> sockets,
@@ -40,6 +79,7 @@ void Gatekeeper::attach(
                                " sockets for a plan of " + std::to_string(plan.sockets.size())
         );
     }
+    check(rules);
     CageNet::Parts parts{
         cage,
         std::move(rules),
@@ -49,7 +89,8 @@ void Gatekeeper::attach(
         std::move(bind_later)
     };
     auto made = std::make_shared<CageNet>(
-        executor_, config_, hooks_, *resolver_, scratch_, std::move(parts)
+        SessionServices{executor_, config_, *resolver_, *opener_, *plane_, scratch_}, hooks_,
+        std::move(parts)
     );
     cages_.emplace(std::move(cage), std::move(made));
 }
@@ -58,6 +99,7 @@ asio::awaitable<void> Gatekeeper::allow(CageId cage, NetRule rule) {
     const auto found = cages_.find(cage);
     if (found == cages_.end())
         throw Error(Errc::not_found, "no network is attached to cage " + cage.str());
+    check({rule});
     // Shared: the cage may be detached while its listeners are made.
     const auto net = found->second;
     co_await net->allow(std::move(rule));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/asio.hpp"
+#include "base/credential.hpp"
 #include "base/unique_fd.hpp"
 #include "cage/denial.hpp"
 #include "cage/gatekeeper/network_log.hpp"
@@ -12,13 +13,16 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 namespace volary::cage {
 
+class DataPlane;
 class Resolver;
+class UpstreamOpener;
 
 /// What the gatekeeper tells its owner. All are called on the control thread and must not throw.
 struct GatekeeperHooks {
@@ -34,6 +38,25 @@ struct GatekeeperConfig {
     /// The operator's own name -> address, asked before the resolver. Addresses given here are the
     /// operator's word and may be private.
     std::map<std::string, std::string> hosts;
+    /// What rules may name as `credential`. Throws at construction when a header or value cannot
+    /// stand in a request.
+    std::map<std::string, Credential> credentials;
+    /// Trusted roots beside the system's, PEM; empty: none.
+    std::string ca_file;
+    /// What names are reached through; never host.volary, overridden names and its exceptions.
+    std::optional<UpstreamProxy> proxy;
+    /// The whole value of Proxy-Authorization, e.g. "Basic dTpw"; empty: none.
+    Secret proxy_authorization;
+    /// New connections of one cage: so many at once, and so many a second in the long run. A
+    /// parallel build opens some 100 within a second.
+    unsigned connection_burst = 400;
+    unsigned connections_per_second = 200;
+    /// Questions to the cage's name server, as above; the next are refused. A browser asks some
+    /// 100 at a start.
+    unsigned dns_burst = 1000;
+    unsigned dns_per_second = 500;
+    /// Both ways together, for the life of a cage; nothing: unlimited.
+    std::optional<std::uint64_t> max_bytes;
     /// Open connections of one cage; the next is reset and told as a "limit" denial. A browser
     /// uses 6 per name; a parallel package manager some 50.
     std::size_t max_connections = 256;
@@ -65,12 +88,18 @@ public:
     Gatekeeper(const Gatekeeper&) = delete;
     Gatekeeper& operator=(const Gatekeeper&) = delete;
 
+    /// Throws Error{invalid} naming the rule when it names a credential that the operator did not
+    /// define, or would send one to a host that its definition does not list. attach() and allow()
+    /// check it too; this is for asking before anything is started.
+    void check(const std::vector<NetRule>& rules) const;
+
     /// Serves a cage from now on. `rules` and `plan` belong together; `sockets` has the order of
     /// `plan.sockets`. `packet` is an AF_PACKET socket (SOCK_RAW or SOCK_DGRAM, ETH_P_ALL,
     /// non-blocking) on the cage's `lo`, or empty: then attempts without a listener are refused
     /// all the same, but not told. `bind_later` may be empty when no rule is a wildcard
     /// and none is added.
-    /// Throws Error{invalid} when the counts differ, Error{conflict} when the cage is attached.
+    /// Throws Error{invalid} when the counts differ and what check() throws, Error{conflict} when
+    /// the cage is attached.
     void attach(
         CageId cage, std::vector<NetRule> rules, NetPlan plan, std::vector<UniqueFd> sockets,
         UniqueFd packet, BindLater bind_later
@@ -105,6 +134,8 @@ private:
     GatekeeperConfig config_;
     GatekeeperHooks hooks_;
     std::unique_ptr<Resolver> resolver_;
+    std::unique_ptr<UpstreamOpener> opener_;
+    std::unique_ptr<DataPlane> plane_;
     std::vector<char> scratch_;
     bool closing_ = false;
     /// The logs of the cages that ended last, the newest last.

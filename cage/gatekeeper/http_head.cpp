@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <iterator>
 
 namespace volary::cage {
 namespace {
@@ -86,6 +87,7 @@ public:
         if (name == "transfer-encoding") return transfer_encoding(value);
         if (name == "upgrade") return upgrade(value);
         if (name == "http2-settings") return "an upgrade to HTTP/2";
+        note_override(name);
         return nullptr;
     }
 
@@ -99,6 +101,16 @@ public:
     }
 
 private:
+    void note_override(std::string name) {
+        std::ranges::replace(name, '_', '-');  // as CGI and its heirs do
+        constexpr std::string_view methods[] = {
+            "x-http-method-override", "x-http-method", "x-method-override"
+        };
+        constexpr std::string_view paths[] = {"x-original-url", "x-rewrite-url"};
+        if (std::ranges::find(methods, name) != std::end(methods)) head_.other_method = true;
+        if (std::ranges::find(paths, name) != std::end(paths)) head_.other_path = true;
+    }
+
     const char* host(std::string_view value) {
         if (host_) return "two Hosts";
         host_ = true;
@@ -202,8 +214,9 @@ bool looks_like_http(std::string_view start) {
            line.find("://") != std::string_view::npos;
 }
 
-BodyScanner::BodyScanner(BodyFraming framing, std::uint64_t content_length)
+BodyScanner::BodyScanner(BodyFraming framing, std::uint64_t content_length, Trailers trailers)
     : state_(framing == BodyFraming::none ? State::done : State::more),
+      trailers_(trailers),
       chunked_(framing == BodyFraming::chunked),
       left_(framing == BodyFraming::length ? content_length : 0) {
     if (framing == BodyFraming::length && left_ == 0) state_ = State::done;
@@ -312,6 +325,7 @@ void BodyScanner::trailer_byte(char c) {
         state_ = State::malformed;
     } else {
         ++trailer_line_;
+        if (trailers_ == Trailers::refuse) state_ = State::malformed;
     }
 }
 

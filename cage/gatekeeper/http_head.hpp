@@ -26,6 +26,9 @@ struct HttpHead {
     std::uint64_t content_length = 0;
     /// An Upgrade to "websocket" is asked for.
     bool websocket = false;
+    /// A field by which some servers read another method, or another path, than the first line's.
+    bool other_method = false;
+    bool other_path = false;
     /// Bytes of the head, its empty line included.
     std::size_t size = 0;
 };
@@ -54,8 +57,13 @@ class BodyScanner {
 public:
     enum class State { more, done, malformed };
 
+    /// Whether fields behind the last chunk are let through.
+    enum class Trailers { pass, refuse };
+
     BodyScanner() = default;
-    BodyScanner(BodyFraming framing, std::uint64_t content_length);
+    BodyScanner(
+        BodyFraming framing, std::uint64_t content_length, Trailers trailers = Trailers::pass
+    );
 
     /// How many of `bytes` belong to the body (up to its end); look at state() afterwards.
     std::size_t feed(std::string_view bytes);
@@ -69,6 +77,7 @@ private:
     void start_chunk();
 
     State state_ = State::done;
+    Trailers trailers_ = Trailers::pass;
     bool chunked_ = false;
     std::uint64_t left_ = 0;
     /// The chunk size read so far.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cage/gatekeeper/judge.hpp"
 
+#include "cage/net_plan.hpp"
+
 #include <algorithm>
 #include <utility>
 
@@ -44,6 +46,9 @@ Expectation expect(const NetRule& rule, const std::string& name) {
         return made;
     }
     made.names = {name};
+    made.requests = request_rules({rule});
+    made.credential = rule.credential;
+    made.listen_port = listen_port(rule);
     switch (rule.kind) {
         case NetRule::Kind::address:
         case NetRule::Kind::cidr:
@@ -62,6 +67,7 @@ Expectation expect(const NetRule& rule, const std::string& name) {
                                                  : Protocol::any;
             break;
     }
+    if (!made.requests.empty() || !made.credential.empty()) made.protocol = Protocol::http;
     return made;
 }
 
@@ -91,12 +97,16 @@ Step ClientJudge::look(std::string_view pending) {
 Step ClientJudge::look_first(std::string_view pending) {
     using Protocol = Expectation::Protocol;
     if (static_cast<std::uint8_t>(pending.front()) == kTlsHandshake) {
+        if (expectation_.protocol == Protocol::http)
+            return refuse("http", "TLS where requests are checked, to " + expectation_.where);
         state_ = State::tls;
         return look_tls(pending);
     }
     if (expectation_.protocol == Protocol::tls)
         return refuse("sni", "plain text to " + expectation_.where);
-    if (expectation_.protocol == Protocol::web || pending.size() >= kMaxHttpHead) {
+    const bool web =
+        expectation_.protocol == Protocol::web || expectation_.protocol == Protocol::http;
+    if (web || pending.size() >= kMaxHttpHead) {
         state_ = State::head;
         return look_head(pending);
     }
@@ -136,27 +146,79 @@ Step ClientJudge::look_head(std::string_view pending) {
     if (result.state == HttpHeadResult::State::malformed)
         return refuse("host", std::string(result.problem) + " to " + expectation_.where);
     const auto& head = result.head;
-    const bool port_fits = !head.port || *head.port == expectation_.port;
-    if (!accepts(head.host) || !port_fits) return refuse_host(head);
+    if (!accepts(head.host) || !port_fits(head)) return refuse_host(head);
+    if (auto refused = look_request(head)) return std::move(*refused);
     if (head.websocket && !first_request_) {
         // The answers before it are not followed, so its own could not be told from theirs.
         return refuse("host", "an upgrade after other requests to " + expectation_.where);
     }
     first_request_ = false;
-    body_ = BodyScanner(head.framing, head.content_length);
+    using Trailers = BodyScanner::Trailers;
+    const bool injected = !expectation_.credential.empty();
+    // A server that merges trailers into the head would take the cage's field for ours.
+    const auto trailers = injected ? Trailers::refuse : Trailers::pass;
+    body_ = BodyScanner(head.framing, head.content_length, trailers);
     state_ = State::body;
     if (head.websocket) {
         state_ = State::upgrade;
     } else if (body_.state() == BodyScanner::State::done) {
         state_ = State::head;
     }
-    return pass(head.size);
+    auto step = pass(head.size);
+    if (injected)
+        step.instead = Secret(rewrite_head(pending.substr(0, head.size), expectation_.change));
+    return step;
+}
+
+bool ClientJudge::port_fits(const HttpHead& head) const {
+    if (!head.port || *head.port == expectation_.port) return true;
+    return !expectation_.credential.empty() && *head.port == expectation_.listen_port;
+}
+
+/// Methods and paths; nothing when the request may pass.
+std::optional<Step> ClientJudge::look_request(const HttpHead& head) const {
+    const bool injected = !expectation_.credential.empty();
+    // TRACE is answered with the request, credential and all.
+    if (injected && head.method == "TRACE")
+        return refuse("http", "TRACE with a credential to " + expectation_.where);
+    const auto& rules = expectation_.requests;
+    if (rules.empty()) return std::nullopt;
+    const auto names_paths = [](const RequestRule& rule) { return !rule.paths.empty(); };
+    const auto names_methods = [](const RequestRule& rule) { return !rule.methods.empty(); };
+    std::string path = head.target;
+    if (std::ranges::any_of(rules, names_paths) && head.target != "*") {
+        const char* problem = nullptr;
+        const auto plain = plain_path(head.target, problem);
+        if (!plain) return refuse("http", std::string(problem) + " to " + expectation_.where);
+        if (head.other_path)
+            return refuse("http", "a header that names another path to " + expectation_.where);
+        path = *plain;
+    }
+    if (head.other_method && std::ranges::any_of(rules, names_methods))
+        return refuse("http", "a header that names another method to " + expectation_.where);
+    if (allows(rules, head.method, path)) return std::nullopt;
+    return refuse_request(head, path.substr(0, path.find('?')));
+}
+
+Step ClientJudge::refuse_request(const HttpHead& head, std::string_view path) const {
+    // Bounded: what a cage writes as a path ends up on a screen.
+    constexpr std::size_t kShown = 200;
+    const std::string shown(path.substr(0, kShown));
+    std::string rule = "{ to: \"" + expectation_.where + "\"";
+    if (!expectation_.credential.empty()) rule += ", credential: " + expectation_.credential;
+    rule += ", methods: [" + head.method + "], paths: [\"" + shown + "\"] }";
+    const bool whole =
+        path.size() <= kShown && path.find_first_of("\"\\") == std::string_view::npos;
+    return refuse(
+        "http", head.method + " " + shown + " to " + expectation_.where,
+        whole ? rule : std::string()
+    );
 }
 
 Step ClientJudge::look_body(std::string_view pending) {
     const auto bytes = body_.feed(pending);
     if (body_.state() == BodyScanner::State::malformed)
-        return refuse("host", "a malformed chunk to " + expectation_.where);
+        return refuse("host", "a malformed chunk or a trailer to " + expectation_.where);
     if (body_.state() == BodyScanner::State::done) state_ = State::head;
     return pass(bytes);
 }

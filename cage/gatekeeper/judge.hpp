@@ -2,11 +2,14 @@
 #pragma once
 
 #include "base/policy.hpp"
+#include "base/secret.hpp"
 #include "cage/gatekeeper/client_hello.hpp"
 #include "cage/gatekeeper/http_head.hpp"
+#include "cage/gatekeeper/request_rule.hpp"
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,7 +22,8 @@ struct Expectation {
         unchecked,  ///< address and block rules: the address is what was allowed
         any,        ///< TLS and HTTP are checked, other protocols pass
         web,        ///< TLS or HTTP, both checked
-        tls         ///< TLS only
+        tls,        ///< TLS only
+        http        ///< plain HTTP only: each request is looked at
     };
     Protocol protocol = Protocol::web;
     /// Accepted server names and Host names, lower case.
@@ -29,10 +33,18 @@ struct Expectation {
     std::uint16_t port = 0;
     /// "shop.example:443", for messages.
     std::string where;
+    /// Empty: every method and path.
+    std::vector<RequestRule> requests;
+    /// Name of the credential that is added to each request; empty: none.
+    std::string credential;
+    HeadChange change;
+    /// With a credential: what a Host may name beside `port`.
+    std::uint16_t listen_port = 0;
 };
 
 /// What connections to `name` by `rule` must say: names on 443, and rules with `sni`, TLS; names
 /// on 80 TLS or HTTP; other ports and host.volary anything, with TLS and HTTP checked.
+/// What has methods, paths or a credential must be plain HTTP.
 Expectation expect(const NetRule& rule, const std::string& name);
 
 /// Judges what the client of one connection sends: the ClientHello's server name, or the Host of
@@ -45,11 +57,14 @@ public:
     struct Step {
         enum class Kind {
             more,   ///< nothing more may be passed on yet
-            pass,   ///< the first `bytes` may be passed on; look again at what follows
+            pass,   ///< the first `bytes` may be passed on, or `instead` in their place; look
+                    ///< again at what follows
             refuse  ///< `layer`, `what` and `rule` as in a Denial
         };
         Kind kind = Kind::more;
         std::size_t bytes = 0;
+        /// Holds a credential, where there is one.
+        Secret instead;
         std::string layer, what, rule;
     };
 
@@ -72,6 +87,9 @@ private:
     Step look_head(std::string_view pending);
     Step look_body(std::string_view pending);
     Step refuse_host(const HttpHead& head) const;
+    Step refuse_request(const HttpHead& head, std::string_view path) const;
+    std::optional<Step> look_request(const HttpHead& head) const;
+    bool port_fits(const HttpHead& head) const;
     bool accepts(std::string_view name) const;
 
     Expectation expectation_;

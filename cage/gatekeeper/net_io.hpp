@@ -26,12 +26,19 @@ asio::awaitable<bool> wait_ready(
     DescriptorPtr descriptor, Descriptor::wait_type type, std::chrono::milliseconds timeout
 );
 
-/// Connects to exactly this address and port; an empty pointer when it failed (errno of the
-/// attempt is lost: the network log only says "connect").
-asio::awaitable<DescriptorPtr> connect_to(
-    asio::any_io_executor executor, Address address, std::uint16_t port,
-    std::chrono::milliseconds timeout
+/// A connection to exactly this address and port that was begun; no socket when that failed.
+struct ConnectAttempt {
+    DescriptorPtr socket;
+    /// It stands already, as it does on loopback; else the socket becomes writable when it is
+    /// decided, and connect_error() says how.
+    bool connected = false;
+};
+ConnectAttempt start_connect(
+    const asio::any_io_executor& executor, const Address& address, std::uint16_t port
 );
+
+/// The socket's pending error, 0 for none.
+int connect_error(int socket) noexcept;
 
 /// Makes closing send RST instead of FIN: a refusal, not an end.
 void reset_on_close(int socket) noexcept;

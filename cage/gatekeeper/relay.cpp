@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cage/gatekeeper/relay.hpp"
 
+#include "base/error.hpp"
+
 #include <algorithm>
 #include <cerrno>
 #include <fcntl.h>
@@ -17,28 +19,19 @@ using std::chrono::steady_clock;
 
 constexpr std::size_t kMaxPending = 64U * 1024U;
 static_assert(kMaxPending >= kMaxClientHelloWire && kMaxPending >= kMaxHttpHead);
-/// A direction that moved this much is bulk: from then on it is spliced. Below it, the two
-/// descriptors and system calls of a pipe cost more than the copy saves.
-constexpr std::uint64_t kSpliceFrom = 256U * 1024U;
-constexpr std::size_t kSpliceSize = 256U * 1024U;
-/// What one direction may move before others get their turn on the thread.
-constexpr std::size_t kTurn = 512U * 1024U;
-/// Addresses after this many are not tried.
-constexpr std::size_t kMaxAttempts = 4;
+/// A direction that moved this much is bulk: from then on the data plane has it. Below it, the hop
+/// to another thread costs more than it saves.
+constexpr std::uint64_t kBulkFrom = 128U * 1024U;
+/// What one direction may move here before others get their turn on the thread.
+constexpr std::size_t kTurn = 128U * 1024U;
 
 bool would_block() { return errno == EAGAIN || errno == EWOULDBLOCK; }
 
-std::string private_form(const NetRule& rule) {
-    return "{ to: \"" + rule.text + "\", private: true }";
-}
+UniqueFd duplicate(int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+
+UniqueFd release(const DescriptorPtr& descriptor) { return UniqueFd(descriptor->release()); }
 
 }  // namespace
-
-/// One direction of a relay. Plain data, passed by value into coroutines.
-struct Session::Flow {
-    DescriptorPtr from, to;
-    std::uint64_t* moved = nullptr;
-};
 
 /// Counts the tasks of a session; the last one to end tells.
 class Session::Running {
@@ -54,12 +47,28 @@ private:
     Session& session_;
 };
 
+/// Ends the data plane's part when the waiting task is cancelled.
+class Session::Bulk {
+public:
+    explicit Bulk(std::shared_ptr<DataPlane::Pair> pair) : pair_(std::move(pair)) {}
+    Bulk(const Bulk&) = delete;
+    Bulk& operator=(const Bulk&) = delete;
+    ~Bulk() {
+        if (running()) pair_->abort();
+    }
+    bool running() const { return pair_->outcome() == DataPlane::Outcome::running; }
+
+private:
+    std::shared_ptr<DataPlane::Pair> pair_;
+};
+
 Session::Session(SessionContext& context, UniqueFd client, SessionTarget target)
     : context_(context),
       target_(std::move(target)),
-      judge_(expect(target_.rule, target_.name)),
+      judge_(target_.expectation),
       client_(make_descriptor(context.executor, std::move(client))),
       upgrade_(context.executor),
+      pair_ended_(context.executor),
       deadline_(context.executor) {
     send_at_once(client_->native_handle());
 }
@@ -79,7 +88,7 @@ asio::awaitable<void> Session::up() {
         const bool connected = co_await connect();
         if (!connected) co_return;
     } else {
-        const bool any = expect(target_.rule, target_.name).protocol == Expectation::Protocol::any;
+        const bool any = target_.expectation.protocol == Expectation::Protocol::any;
         arm(any ? Phase::silence : Phase::head,
             any ? context_.config.silence : context_.config.head_timeout);
     }
@@ -89,22 +98,26 @@ asio::awaitable<void> Session::up() {
         if (read == Read::data) go_on = co_await judge_pending();
         // A silent client waits for its peer's greeting; its own first bytes are judged all the
         // same when they come, so silence opens no way around the check.
-        if (read == Read::silent && !upstream_) go_on = co_await connect();
-        if (read == Read::end && upstream_) ::shutdown(upstream_->native_handle(), SHUT_WR);
+        if (read == Read::silent && !upstream_.stream) go_on = co_await connect();
+        if (read == Read::end && upstream_.stream) upstream_.stream->finish();
         if (!go_on) co_return;
     }
-    const Flow flow{client_, upstream_, &bytes_up_};
-    const bool ended = co_await pump(flow);
+    const bool ended = co_await pump_up();
     if (!ended) abort(verdict_);
 }
 
 asio::awaitable<void> Session::down() {
+    if (!upstream_.early.empty()) {
+        const auto early = std::exchange(upstream_.early, {});
+        bytes_down_ += early.size();
+        const bool sent = co_await send_down(early);
+        if (!sent) co_return abort(verdict_);
+    }
     if (expect_answer_) {
         const bool fine = co_await inspect_answer();
         if (!fine) co_return;
     }
-    const Flow flow{upstream_, client_, &bytes_down_};
-    const bool ended = co_await pump(flow);
+    const bool ended = co_await pump_down();
     if (!ended) abort(verdict_);
 }
 
@@ -142,180 +155,182 @@ asio::awaitable<bool> Session::judge_pending() {
         }
         // Before the dial: the answering task looks at it when it starts.
         if (judge_.awaiting_upgrade()) expect_answer_ = true;
-        if (!upstream_) {
+        if (!upstream_.stream) {
             const bool connected = co_await connect();
             if (!connected) co_return false;
         } else if (phase_ != Phase::relay) {
             arm(Phase::relay, context_.config.idle_timeout);
         }
-        const bool sent = co_await send_all(upstream_, pending_.substr(0, step.bytes));
+        auto out = std::move(step.instead);
+        if (out.empty()) out = Secret(pending_.substr(0, step.bytes));
+        const bool sent = co_await send_up(std::move(out));
         if (!sent) {
             abort(verdict_);
             co_return false;
         }
-        bytes_up_ += step.bytes;
         pending_.erase(0, step.bytes);
         while (judge_.awaiting_upgrade() && !aborted_) co_await upgrade_.wait();
+        if (aborted_ || !spend(step.bytes)) co_return false;
+        // What the cage sent, not what the credential made of it.
+        bytes_up_ += step.bytes;
+    }
+}
+
+asio::awaitable<bool> Session::wait_upstream(Stream::State state) {
+    const bool waits = state == Stream::State::wait_read || state == Stream::State::wait_write;
+    if (!waits || aborted_) co_return false;
+    const auto type =
+        state == Stream::State::wait_read ? Descriptor::wait_read : Descriptor::wait_write;
+    co_await upstream_.socket->async_wait(type, as_result);
+    co_return !aborted_;
+}
+
+asio::awaitable<bool> Session::send_up(Secret bytes) {
+    std::string_view rest = bytes.reveal();
+    while (!rest.empty()) {
         if (aborted_) co_return false;
+        const auto step = upstream_.stream->write(rest);
+        if (step.state == Stream::State::some) {
+            rest.remove_prefix(step.bytes);
+            moved_ = steady_clock::now();
+            continue;
+        }
+        const bool ready = co_await wait_upstream(step.state);
+        if (!ready) co_return false;
     }
-}
-
-asio::awaitable<std::optional<Resolved>> Session::find_addresses() {
-    Resolved resolved;
-    const auto& rule = target_.rule;
-    if (target_.address) {
-        resolved.addresses = {*target_.address};
-    } else if (rule.kind == NetRule::Kind::host) {
-        resolved.addresses = {*parse_address("127.0.0.1"), *parse_address("::1")};
-        resolved.trusted = true;
-    } else {
-        resolved = co_await context_.resolver.resolve(target_.name);
-    }
-    if (resolved.addresses.empty()) {
-        abort("resolve");
-        co_return std::nullopt;
-    }
-    const bool any_allowed = rule.allow_private || resolved.trusted;
-    const auto first = resolved.addresses.front();
-    const auto refused = [&](const Address& address) {
-        if (is_unspecified(address) || is_v4_mapped(address)) return true;
-        return !any_allowed && is_private(address);
-    };
-    std::erase_if(resolved.addresses, refused);
-    if (resolved.addresses.empty()) {
-        Denial denial;
-        denial.layer = "net";
-        const auto where = target_.address ? endpoint_text(first, rule.port)
-                                           : target_.name + ":" + std::to_string(rule.port) +
-                                                 " at " + first.text();
-        denial.what = "private address, tcp " + where;
-        denial.rule = private_form(rule);
-        context_.deny(std::move(denial));
-        abort("private");
-        co_return std::nullopt;
-    }
-    co_return resolved;
-}
-
-asio::awaitable<bool> Session::connect() {
-    // Resolving and dialling have deadlines of their own.
-    deadline_.cancel();
-    const auto resolved = co_await find_addresses();
-    if (!resolved) co_return false;
-    const auto port = resolved->port.value_or(target_.rule.port);
-    const auto attempts = std::min(resolved->addresses.size(), kMaxAttempts);
-    const auto patience = context_.config.connect_timeout / static_cast<int>(attempts);
-    for (std::size_t i = 0; i < attempts && !upstream_; ++i) {
-        const auto address = resolved->addresses[i];
-        upstream_ = co_await connect_to(context_.executor, address, port, patience);
-    }
-    if (!upstream_ || context_.scope.closing()) {
-        abort("connect");
-        co_return false;
-    }
-    arm(Phase::relay, context_.config.idle_timeout);
-    context_.scope.spawn("relay", run_down(shared_from_this()));
     co_return true;
 }
 
-asio::awaitable<bool> Session::send_all(DescriptorPtr to, std::string bytes) {
+asio::awaitable<bool> Session::send_down(std::string bytes) {
     std::string_view rest = bytes;
     while (!rest.empty()) {
         if (aborted_) co_return false;
-        const auto sent = ::send(to->native_handle(), rest.data(), rest.size(), MSG_NOSIGNAL);
+        const auto sent = ::send(client_->native_handle(), rest.data(), rest.size(), MSG_NOSIGNAL);
         if (sent >= 0) {
             rest.remove_prefix(static_cast<std::size_t>(sent));
             moved_ = steady_clock::now();
             continue;
         }
         if (!would_block()) co_return false;
-        co_await to->async_wait(Descriptor::wait_write, as_result);
+        co_await client_->async_wait(Descriptor::wait_write, as_result);
     }
     co_return true;
 }
 
-/// True when the direction ended with the sender's end of stream, passed on to the receiver.
-asio::awaitable<bool> Session::pump(Flow flow) {
+/// True when the direction ended with the sender's end of stream, passed on to the receiver, or is
+/// somebody else's now.
+asio::awaitable<bool> Session::pump_up() {
     while (!aborted_) {
-        const auto got =
-            ::recv(flow.from->native_handle(), context_.scratch.data(), context_.scratch.size(), 0);
-        if (got == 0) {
-            ::shutdown(flow.to->native_handle(), SHUT_WR);
-            co_return true;
-        }
-        if (got < 0) {
-            if (!would_block()) co_return false;
-            co_await flow.from->async_wait(Descriptor::wait_read, as_result);
-            continue;
-        }
-        moved_ = steady_clock::now();
-        const std::string_view read(context_.scratch.data(), static_cast<std::size_t>(got));
-        const auto sent = ::send(flow.to->native_handle(), read.data(), read.size(), MSG_NOSIGNAL);
-        if (sent < 0 && !would_block()) co_return false;
-        const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
-        *flow.moved += read.size();
-        if (done < read.size()) {
-            // Copied before the wait: the scratch buffer belongs to whoever runs.
-            const bool rest = co_await send_all(flow.to, std::string(read.substr(done)));
-            if (!rest) co_return false;
-        }
-        if (*flow.moved >= kSpliceFrom) {
-            const bool ended = co_await splice_all(flow);
+        if (bulk_now(down_way_, bytes_up_) && hand_over()) {
+            const bool ended = co_await bulk();
             co_return ended;
         }
-    }
-    co_return false;
-}
-
-asio::awaitable<bool> Session::splice_all(Flow flow) {
-    int ends[2] = {-1, -1};
-    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) co_return false;
-    const UniqueFd out(ends[0]);
-    const UniqueFd in(ends[1]);
-    // Best effort: beyond the user's share the kernel keeps the default of 64 KiB.
-    (void)::fcntl(in.get(), F_SETPIPE_SZ, static_cast<int>(kSpliceSize));
-    constexpr unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-    std::size_t turn = 0;
-    while (!aborted_) {
         const auto got =
-            ::splice(flow.from->native_handle(), nullptr, in.get(), nullptr, kSpliceSize, flags);
+            ::recv(client_->native_handle(), context_.scratch.data(), context_.scratch.size(), 0);
         if (got == 0) {
-            ::shutdown(flow.to->native_handle(), SHUT_WR);
+            upstream_.stream->finish();
+            up_way_ = Way::ended;
             co_return true;
         }
         if (got < 0) {
             if (!would_block()) co_return false;
-            turn = 0;
-            co_await flow.from->async_wait(Descriptor::wait_read, as_result);
+            up_way_ = Way::resting;
+            co_await client_->async_wait(Descriptor::wait_read, as_result);
+            if (handed_) co_return true;
+            up_way_ = Way::busy;
             continue;
         }
+        const std::string_view read(context_.scratch.data(), static_cast<std::size_t>(got));
+        const auto step = upstream_.stream->write(read);
+        if (step.state == Stream::State::failed || step.state == Stream::State::end)
+            co_return false;
+        bytes_up_ += read.size();
         moved_ = steady_clock::now();
-        const bool drained = co_await drain_pipe(flow, out.get(), static_cast<std::size_t>(got));
-        if (!drained) co_return false;
-        turn += static_cast<std::size_t>(got);
-        if (turn >= kTurn) {
-            turn = 0;
-            co_await asio::post(context_.executor, asio::use_awaitable);
+        if (!spend(read.size())) co_return false;
+        // Copied before the wait: the scratch buffer belongs to whoever runs.
+        if (step.bytes < read.size()) {
+            const bool rest = co_await send_up(Secret(std::string(read.substr(step.bytes))));
+            if (!rest) co_return false;
         }
+        if (bytes_up_ % kTurn < read.size())
+            co_await asio::post(context_.executor, asio::use_awaitable);
     }
     co_return false;
 }
 
-asio::awaitable<bool> Session::drain_pipe(Flow flow, int pipe, std::size_t bytes) {
-    constexpr unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
-    while (bytes > 0) {
-        if (aborted_) co_return false;
-        const auto put = ::splice(pipe, nullptr, flow.to->native_handle(), nullptr, bytes, flags);
-        if (put > 0) {
-            bytes -= static_cast<std::size_t>(put);
-            *flow.moved += static_cast<std::uint64_t>(put);
-            moved_ = steady_clock::now();
+asio::awaitable<bool> Session::pump_down() {
+    while (!aborted_) {
+        if (bulk_now(up_way_, bytes_down_) && hand_over()) {
+            const bool ended = co_await bulk();
+            co_return ended;
+        }
+        const auto step = upstream_.stream->read(context_.scratch);
+        if (step.state == Stream::State::end) {
+            ::shutdown(client_->native_handle(), SHUT_WR);
+            down_way_ = Way::ended;
+            co_return true;
+        }
+        if (step.state != Stream::State::some) {
+            down_way_ = Way::resting;
+            const bool ready = co_await wait_upstream(step.state);
+            if (handed_) co_return true;
+            if (!ready) co_return false;
+            down_way_ = Way::busy;
             continue;
         }
-        if (put == 0 || !would_block()) co_return false;
-        co_await flow.to->async_wait(Descriptor::wait_write, as_result);
+        const std::string_view read(context_.scratch.data(), step.bytes);
+        const auto sent = ::send(client_->native_handle(), read.data(), read.size(), MSG_NOSIGNAL);
+        if (sent < 0 && !would_block()) co_return false;
+        bytes_down_ += read.size();
+        moved_ = steady_clock::now();
+        if (!spend(read.size())) co_return false;
+        const auto done = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
+        if (done < read.size()) {
+            const bool rest = co_await send_down(std::string(read.substr(done)));
+            if (!rest) co_return false;
+        }
+        if (bytes_down_ % kTurn < read.size())
+            co_await asio::post(context_.executor, asio::use_awaitable);
     }
-    co_return true;
+    co_return false;
+}
+
+bool Session::bulk_now(Way other, std::uint64_t moved) const {
+    if (moved < kBulkFrom || pair_ || !upstream_.stream->plain()) return false;
+    // Where requests are judged only the way down may go: the way up is read by the judge.
+    return judge_.raw() ? other != Way::busy : true;
+}
+
+/// Gives the sockets to the data plane; false when that cannot be, and all stays as it is.
+bool Session::hand_over() {
+    DataPlane::Request request;
+    const bool both = judge_.raw();
+    if (both) {
+        request.up = up_way_ != Way::ended;
+        request.down = down_way_ != Way::ended;
+        // Releasing ends the other way's wait, which then sees `handed_`.
+        handed_ = true;
+        request.client = release(client_);
+        request.peer = release(upstream_.socket);
+    } else {
+        request.up = false;
+        request.client = duplicate(client_->native_handle());
+        request.peer = duplicate(upstream_.socket->native_handle());
+        if (!request.client || !request.peer) return false;
+    }
+    request.budget = context_.budget;
+    request.ended = [weak = weak_from_this()] {
+        if (const auto self = weak.lock()) self->pair_ended_.notify();
+    };
+    pair_ = context_.plane.start(std::move(request));
+    return true;
+}
+
+asio::awaitable<bool> Session::bulk() {
+    const Bulk bulk(pair_);
+    while (bulk.running()) co_await pair_ended_.wait();
+    if (pair_->outcome() == DataPlane::Outcome::over_budget) over_budget();
+    co_return pair_->outcome() == DataPlane::Outcome::ended;
 }
 
 asio::awaitable<bool> Session::inspect_answer() {
@@ -324,22 +339,22 @@ asio::awaitable<bool> Session::inspect_answer() {
     while (start.size() < kSwitching.size() && !aborted_) {
         char buffer[kSwitching.size()];
         const auto room = kSwitching.size() - start.size();
-        const auto got = ::recv(upstream_->native_handle(), buffer, room, 0);
-        if (got > 0) {
-            start.append(buffer, static_cast<std::size_t>(got));
+        const auto step = upstream_.stream->read(std::span(buffer).first(room));
+        if (step.state == Stream::State::some) {
+            start.append(buffer, step.bytes);
             continue;
         }
-        if (got == 0) break;
-        if (!would_block()) {
+        if (step.state == Stream::State::end) break;
+        const bool ready = co_await wait_upstream(step.state);
+        if (!ready) {
             abort(verdict_);
             co_return false;
         }
-        co_await upstream_->async_wait(Descriptor::wait_read, as_result);
     }
     judge_.upgrade_answered(start == kSwitching);
     upgrade_.notify();
     bytes_down_ += start.size();
-    const bool sent = co_await send_all(client_, start);
+    const bool sent = co_await send_down(start);
     if (!sent) abort(verdict_);
     co_return sent;
 }
@@ -352,6 +367,14 @@ void Session::arm(Phase phase, milliseconds timeout) {
         if (!error && self) self->on_deadline();
     };
     deadline_.async_wait(std::move(expired));
+}
+
+void Session::note_moves() {
+    const auto now = connection();
+    const auto total = now.bytes_up + now.bytes_down;
+    // What the data plane moves is seen here only: its last byte counts as moved now.
+    if (pair_ && total != bytes_seen_) moved_ = steady_clock::now();
+    bytes_seen_ = total;
 }
 
 void Session::on_deadline() {
@@ -367,12 +390,27 @@ void Session::on_deadline() {
         abort("idle");
         return;
     }
+    note_moves();
     const auto quiet = std::chrono::duration_cast<milliseconds>(steady_clock::now() - moved_);
     if (quiet >= context_.config.idle_timeout) {
         abort("idle");
     } else {
         arm(Phase::relay, context_.config.idle_timeout - quiet);
     }
+}
+
+bool Session::spend(std::uint64_t bytes) {
+    if (!context_.budget->spend(bytes)) return true;
+    over_budget();
+    return false;
+}
+
+void Session::over_budget() {
+    Denial denial;
+    denial.layer = "limit";
+    denial.what = "more than " + std::to_string(context_.config.max_bytes.value_or(0)) + " bytes";
+    context_.deny(std::move(denial));
+    abort("limit");
 }
 
 void Session::refuse(const ClientJudge::Step& step) {
@@ -389,9 +427,10 @@ void Session::abort(std::string verdict) {
     aborted_ = true;
     verdict_ = std::move(verdict);
     deadline_.cancel();
+    if (pair_) pair_->abort();
     boost::system::error_code ignored;
-    for (const auto& side : {client_, upstream_}) {
-        if (!side) continue;
+    for (const auto& side : {client_, upstream_.socket}) {
+        if (!side || !side->is_open()) continue;
         reset_on_close(side->native_handle());
         side->cancel(ignored);
     }
@@ -403,8 +442,8 @@ Connection Session::connection() const {
     connection.at_ms = at_ms_;
     connection.name = target_.name;
     connection.port = target_.rule.port;
-    connection.bytes_up = bytes_up_;
-    connection.bytes_down = bytes_down_;
+    connection.bytes_up = bytes_up_ + (pair_ ? pair_->bytes_up() : 0);
+    connection.bytes_down = bytes_down_ + (pair_ ? pair_->bytes_down() : 0);
     connection.duration = std::chrono::duration_cast<milliseconds>(steady_clock::now() - started_);
     connection.verdict = verdict_;
     return connection;

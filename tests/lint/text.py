@@ -8,7 +8,7 @@ from tree import CPP, code_of, is_script, lines_matching
 # (pattern, path prefixes where it is allowed, why not elsewhere)
 BANNED_CODE = [
     (r"\basio::detached\b", [], "background work belongs to a TaskScope"),
-    (r"\bstd::j?thread\b", ["daemon/store/", "base/", "tests/"], "one control thread"),
+    (r"\bstd::j?thread\b", ["daemon/store/", "base/", "cage/gatekeeper/data_plane.cpp", "tests/"], "one control thread"),
     (r"\bstd::(recursive_|shared_)?mutex\b", ["daemon/store/", "base/", "tests/"], "no mutexes: one control thread"),
     (r"\bsleep_(for|until)\b", [], "wait for the condition, with a deadline"),
     (r"(?<![\w.>:])(::)?(u|nano)?sleep\s*\(", [], "wait for the condition, with a deadline"),
