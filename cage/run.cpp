@@ -65,9 +65,9 @@ struct Parts {
     Spawner spawner;
     TaskScope tasks;
 
-    Parts(const asio::any_io_executor& on, bool quiet)
+    Parts(const asio::any_io_executor& on, GatekeeperConfig network, bool quiet)
         : executor(on),
-          gatekeeper(on, {}, denial_hooks(quiet)),
+          gatekeeper(on, std::move(network), denial_hooks(quiet)),
           spawner(
               on, find_programs(), gatekeeper, {[](CageId, std::string limit, std::string detail) {
                   tell(fmt::format("limit {}: {}", limit, detail));
@@ -97,7 +97,7 @@ asio::awaitable<void> close_parts(Parts* parts) {
 
 asio::awaitable<int> run_command(RunCommand command) {
     const auto executor = co_await asio::this_coro::executor;
-    Parts parts(executor, command.quiet);
+    Parts parts(executor, std::move(command.network), command.quiet);
     const bool terminal = ::isatty(STDIN_FILENO) == 1;
     auto request = to_request(std::move(command), terminal);
     std::exception_ptr failed;

@@ -3,6 +3,7 @@
 
 #include "base/asio.hpp"
 #include "base/policy.hpp"
+#include "cage/gatekeeper/options.hpp"
 
 #include <string>
 #include <vector>
@@ -14,6 +15,7 @@ struct RunCommand {
     std::vector<std::string> argv;
     std::string working_directory;  ///< in the cage; empty: the workspace or the home
     bool quiet = false;             ///< do not tell denials on standard error
+    GatekeeperConfig network;       ///< the operator's names, credentials, proxy and limits
 };
 
 /// `volary cage run`: runs one command in a cage of its own, without a daemon. Standard input,

@@ -261,6 +261,7 @@ void Spawner::require_programs(CageBackend backend) {
 asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request) {
     require_backend(request.policy);
     require_programs(request.policy.backend);
+    gatekeeper_.check(request.policy.net);
     auto cage = std::shared_ptr<Cage>(new Cage(executor_, request, hooks_));
     Prepared prepared;
     prepare(request, *cage, prepared);

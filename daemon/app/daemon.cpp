@@ -11,6 +11,7 @@
 #include "daemon/api/services.hpp"
 #include "daemon/app/adapters.hpp"
 #include "daemon/app/credentials.hpp"
+#include "daemon/app/network.hpp"
 #include "daemon/app/page.hpp"
 #include "daemon/http/router.hpp"
 #include "daemon/http/server.hpp"
@@ -122,7 +123,7 @@ public:
           projects_(*store_, clock_),
           sessions_(loop.get_executor(), *store_, projects_, hub_, clock_),
           host_(sessions_),
-          gatekeeper_(loop.get_executor(), gatekeeper_config(), gatekeeper_hooks()),
+          gatekeeper_(loop.get_executor(), gatekeeper_config(config), gatekeeper_hooks()),
           spawner_(loop.get_executor(), cage::find_programs(), gatekeeper_, spawner_hooks()),
           broker_(config.models, {}),
           engine_(loop.get_executor(), spawner_, broker_, host_, clock_, engine_paths()),
@@ -162,12 +163,6 @@ public:
     std::string url() const { return url_.empty() ? "unix:" + socket_ : url_; }
 
 private:
-    cage::GatekeeperConfig gatekeeper_config() const {
-        cage::GatekeeperConfig config;
-        config.hosts = config_.gatekeeper_hosts;
-        return config;
-    }
-
     cage::GatekeeperHooks gatekeeper_hooks() {
         // The engine is made after the gatekeeper and goes before it: no cage outlives either.
         cage::GatekeeperHooks hooks;
@@ -277,6 +272,7 @@ int serve(const Config& config, int ready_fd) {
     ::umask(0007);
     std::signal(SIGPIPE, SIG_IGN);
     ensure_folder(config.state);
+    raise_descriptor_limit();
     asio::io_context loop(1);
     Daemon daemon(loop, config);
     std::exception_ptr failure;

@@ -3,8 +3,10 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "cage/gatekeeper/gatekeeper.hpp"
 #include "daemon/app/config.hpp"
 #include "daemon/app/daemon.hpp"
+#include "daemon/app/network.hpp"
 #include "daemon/cli/verbs.hpp"
 #include "dsl/scalars.hpp"
 
@@ -57,14 +59,16 @@ CLI::App* add_verb(CLI::App& parent, Options& o, std::string name, std::string a
     return app;
 }
 
+/// A file that was named must be there; the usual one may be.
+Config config_of(const std::string& file) {
+    if (!file.empty()) return load_config(file);
+    const auto usual = default_places().config_file;
+    return std::filesystem::exists(usual) ? load_config(usual) : Config{};
+}
+
 Config serve_config(const ServeOptions& options) {
     const auto places = default_places();
-    Config config;
-    // A file that was named must be there; the usual one may be.
-    if (!options.config.empty())
-        config = load_config(options.config);
-    else if (std::filesystem::exists(places.config_file))
-        config = load_config(places.config_file);
+    auto config = config_of(options.config);
     if (!options.state.empty()) config.state = options.state;
     if (!options.listen.empty()) config.listen = options.listen;
     if (config.state.empty()) config.state = places.state;
@@ -189,7 +193,7 @@ void add_cage(CLI::App& app, Options& o) {
     auto* cage = app.add_subcommand("cage", "run and explain cages (needs no daemon)");
     cage->require_subcommand(1);
     auto* run = add_verb(*cage, o, "run", "run a command in a cage", [&o] {
-        return cli::cage_run(o.cage);
+        return cli::cage_run(o.cage, gatekeeper_config(config_of(o.cage.config)));
     });
     auto* explain = add_verb(*cage, o, "explain", "print what a policy compiles to", [&o] {
         return cli::cage_explain(o.context, o.cage);
@@ -200,6 +204,7 @@ void add_cage(CLI::App& app, Options& o) {
         verb->add_option("--workspace", o.cage.workspace, "folder seen as /workspace");
     }
     explain->add_option("--path", o.cage.path, "tell why this path is or is not there");
+    run->add_option("--config", o.cage.config, "the operator's TOML file (docs/config.md)");
     run->add_option("command", o.cage.command, "after --: program and arguments")->required();
 }
 

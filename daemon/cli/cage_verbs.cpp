@@ -25,8 +25,9 @@ CagePolicy load(const CageOptions& options) {
 
 }  // namespace
 
-int cage_run(const CageOptions& options) {
+int cage_run(const CageOptions& options, cage::GatekeeperConfig network) {
     cage::RunCommand command;
+    command.network = std::move(network);
     command.policy = load(options);
     command.argv = options.command;
     const auto verb = [&](const asio::any_io_executor&) {

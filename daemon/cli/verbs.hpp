@@ -10,6 +10,10 @@
 
 /// The client's verbs. Each prints to standard output and returns the process's exit code:
 /// 0 ok, 1 failed, 2 usage, 3 not found, 4 refused.
+namespace volary::cage {
+struct GatekeeperConfig;
+}
+
 namespace volary::cli {
 
 struct SendOptions {
@@ -59,8 +63,10 @@ struct CageOptions {
     std::string workspace;  ///< folder seen as /workspace; empty: the current one
     std::string path;       ///< explain: why this path is or is not there
     std::vector<std::string> command;
+    std::string config;  ///< run: the operator's config file; empty: the usual one, if it is there
 };
-int cage_run(const CageOptions& options);
+/// `network`: what the operator's config says about it.
+int cage_run(const CageOptions& options, cage::GatekeeperConfig network);
 int cage_explain(const Context& context, const CageOptions& options);
 
 /// One event in words, for people; empty for what only machines need.

@@ -1,17 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the gatekeeper costs: a connect with one byte there and back, and a bulk stream, each
-// through it and directly over loopback, in turns within one run. `--json` prints one object.
+// through it and directly over loopback, in turns within one run; 5,000 open connections. `--json`
+// prints one object; `--serve` and `--client` are for net_peers_bench.py.
 #include "base/task_scope.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/gatekeeper/net_io.hpp"
+#include "cage/gatekeeper/resolver.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
+#include <atomic>
 #include <chrono>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <fcntl.h>
+#include <functional>
+#include <map>
 #include <netinet/in.h>
 #include <string_view>
+#include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <thread>
 #include <unistd.h>
@@ -19,6 +28,7 @@
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/use_future.hpp>
 
 using namespace volary;
 using namespace volary::cage;
@@ -26,10 +36,13 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr int kConnects = 2000;
+constexpr int kConnects = 1000;
+constexpr int kPeerConnects = 200;
 constexpr int kRounds = 5;
+constexpr std::size_t kOpen = 5000;
 constexpr std::size_t kBulk = 512U * 1024U * 1024U;
 constexpr std::size_t kBlock = 256U * 1024U;
+constexpr auto kBeat = std::chrono::milliseconds(1);
 
 [[noreturn]] void fail(const char* what) {
     std::perror(what);
@@ -42,54 +55,85 @@ UniqueFd listen_on_loopback(int flags) {
     to.sin_family = AF_INET;
     to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) fail("bind");
-    if (::listen(fd.get(), 128) != 0) fail("listen");
+    if (::listen(fd.get(), 4096) != 0) fail("listen");
     return fd;
 }
 
-UniqueFd dial(std::uint16_t port) {
+struct Target {
+    std::string address = "127.0.0.1";
+    std::uint16_t port = 0;
+};
+
+UniqueFd dial(const Target& target) {
     UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_in to{};
     to.sin_family = AF_INET;
-    to.sin_port = htons(port);
-    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    to.sin_port = htons(target.port);
+    if (::inet_pton(AF_INET, target.address.c_str(), &to.sin_addr) != 1) fail("address");
     if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) fail("connect");
     send_at_once(fd.get());
     return fd;
 }
 
-/// Answers each connection: 'c' is sent back, 'b' starts a bulk stream.
-void serve(int listener) {
-    std::vector<char> block(kBlock, 'x');
+void stream(int peer) {
+    const std::vector<char> block(kBlock, 'x');
+    (void)::fcntl(peer, F_SETFL, 0);
+    for (std::size_t left = kBulk; left > 0;) {
+        const auto sent = ::send(peer, block.data(), std::min(left, block.size()), MSG_NOSIGNAL);
+        if (sent <= 0) return;
+        left -= static_cast<std::size_t>(sent);
+    }
+}
+
+/// A server in a process of its own, for ever: 'c' is sent back and the connection stays open, 'b'
+/// starts a bulk stream that ends it.
+[[noreturn]] void serve(int listener) {
+    const int loop = ::epoll_create1(EPOLL_CLOEXEC);
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.fd = listener;
+    ::epoll_ctl(loop, EPOLL_CTL_ADD, listener, &event);
     for (;;) {
-        UniqueFd peer(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-        if (!peer) return;
-        send_at_once(peer.get());
-        char kind = 0;
-        if (::recv(peer.get(), &kind, 1, 0) != 1) continue;
-        if (kind == 'q') return;
-        if (kind == 'c') (void)::send(peer.get(), &kind, 1, MSG_NOSIGNAL);
-        std::size_t left = kind == 'b' ? kBulk : 0;
-        while (left > 0) {
-            const auto sent =
-                ::send(peer.get(), block.data(), std::min(left, block.size()), MSG_NOSIGNAL);
-            if (sent <= 0) break;
-            left -= static_cast<std::size_t>(sent);
+        epoll_event ready[64];
+        const int count = ::epoll_wait(loop, ready, 64, -1);
+        for (int i = 0; i < count; ++i) {
+            const int fd = ready[i].data.fd;
+            if (fd == listener) {
+                event.data.fd = ::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+                if (event.data.fd < 0) continue;
+                send_at_once(event.data.fd);
+                ::epoll_ctl(loop, EPOLL_CTL_ADD, event.data.fd, &event);
+                continue;
+            }
+            char kind = 0;
+            const bool more = ::recv(fd, &kind, 1, 0) == 1;
+            if (more && kind == 'c') (void)::send(fd, &kind, 1, MSG_NOSIGNAL);
+            if (more && kind == 'b') stream(fd);
+            if (!more || kind == 'b') ::close(fd);
         }
     }
 }
 
-double connect_us(std::uint16_t port) {
-    const auto start = steady_clock::now();
-    const auto fd = dial(port);
+void exchange(int fd) {
     char byte = 'c';
-    if (::send(fd.get(), &byte, 1, MSG_NOSIGNAL) != 1) fail("send");
-    if (::recv(fd.get(), &byte, 1, 0) != 1) fail("recv");
+    if (::send(fd, &byte, 1, MSG_NOSIGNAL) != 1) fail("send");
+    if (::recv(fd, &byte, 1, 0) != 1) fail("recv");
+}
+
+double us_since(steady_clock::time_point start) {
     return std::chrono::duration<double, std::micro>(steady_clock::now() - start).count();
 }
 
-double bulk_gb_per_s(std::uint16_t port) {
+double connect_us(const Target& target) {
+    const auto start = steady_clock::now();
+    const auto fd = dial(target);
+    exchange(fd.get());
+    return us_since(start);
+}
+
+double bulk_gb_per_s(const Target& target) {
     std::vector<char> block(kBlock);
-    const auto fd = dial(port);
+    const auto fd = dial(target);
     const char kind = 'b';
     if (::send(fd.get(), &kind, 1, MSG_NOSIGNAL) != 1) fail("send");
     const auto start = steady_clock::now();
@@ -99,73 +143,214 @@ double bulk_gb_per_s(std::uint16_t port) {
         if (size <= 0) fail("recv");
         got += static_cast<std::size_t>(size);
     }
-    const std::chrono::duration<double> took = steady_clock::now() - start;
-    return static_cast<double>(got) / 1e9 / took.count();
+    return static_cast<double>(got) / 1e3 / us_since(start);
 }
 
-double median(std::vector<double> values) {
+double quantile(std::vector<double> values, double part) {
+    if (values.empty()) return 0;
     std::ranges::sort(values);
-    return values[values.size() / 2];
+    const auto last = static_cast<double>(values.size() - 1);
+    return values[static_cast<std::size_t>(last * part)];
+}
+
+double median(const std::vector<double>& values) { return quantile(values, 0.5); }
+
+/// How late the control loop runs what is due: a timer that rings every millisecond.
+asio::awaitable<void> beat(std::atomic<bool>* on, std::vector<double>* late_ms) {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    while (on->load()) {
+        timer.expires_after(kBeat);
+        const auto due = timer.expiry();
+        co_await timer.async_wait(asio::use_awaitable);
+        late_ms->push_back(us_since(due) / 1e3);
+    }
+}
+
+asio::awaitable<void> resolve_often(std::vector<double>* took_us) {
+    const auto executor = co_await asio::this_coro::executor;
+    for (int i = 0; i < kPeerConnects; ++i) {
+        // A new one each time: an answer is kept for five seconds.
+        Resolver resolver(executor, {}, std::chrono::seconds(10));
+        const auto start = steady_clock::now();
+        co_await resolver.resolve("localhost");
+        took_us->push_back(us_since(start));
+    }
+}
+
+NetRule rule_for(NetRule::Kind kind, std::string host, std::uint16_t port) {
+    NetRule rule;
+    rule.kind = kind;
+    rule.host = std::move(host);
+    rule.port = port;
+    rule.allow_private = true;
+    return rule;
+}
+
+/// A gatekeeper on a thread of its own, with one cage whose listeners are on loopback.
+class Gate {
+public:
+    explicit Gate(std::uint16_t upstream) : context_(1) {
+        GatekeeperConfig config;
+        config.hosts["bench.example"] = "127.0.0.1:" + std::to_string(upstream);
+        config.max_connections = kOpen + 100;
+        config.connection_burst = config.connections_per_second = 1'000'000;
+        gate_ = std::make_unique<Gatekeeper>(context_.get_executor(), config, GatekeeperHooks{});
+        const std::vector<NetRule> rules = {
+            rule_for(NetRule::Kind::address, "127.0.0.1", upstream),
+            rule_for(NetRule::Kind::name, "bench.example", 4000)
+        };
+        auto plan = plan_network(rules, {});
+        std::vector<UniqueFd> sockets;
+        for (std::size_t i = 0; i < plan.sockets.size(); ++i) {
+            const bool datagram = plan.sockets[i].kind == SocketSpec::Kind::dns_udp;
+            constexpr int flags = SOCK_NONBLOCK | SOCK_CLOEXEC;
+            sockets.push_back(
+                datagram ? UniqueFd(::socket(AF_INET, SOCK_DGRAM | flags, 0))
+                         : listen_on_loopback(SOCK_NONBLOCK)
+            );
+            const bool named = plan.targets[i].name == "bench.example";
+            const auto port = datagram ? 0 : local_endpoint(sockets.back().get())->port;
+            if (plan.targets[i].name == "127.0.0.1") by_address.port = port;
+            if (named && by_name.port == 0) by_name.port = port;
+        }
+        gate_->attach(CageId("cage_bench"), rules, std::move(plan), std::move(sockets), {}, {});
+        control_ = std::thread([this] { context_.run(); });
+    }
+    Gate(const Gate&) = delete;
+    Gate& operator=(const Gate&) = delete;
+    ~Gate() {
+        asio::co_spawn(context_, gate_->close(), [this](const std::exception_ptr&) {
+            work_.reset();
+        });
+        control_.join();
+    }
+
+    std::vector<double> lateness_while(const std::function<void()>& load) {
+        std::atomic<bool> on{true};
+        std::vector<double> late;
+        auto done = asio::co_spawn(context_, beat(&on, &late), asio::use_future);
+        load();
+        on = false;
+        done.get();
+        return late;
+    }
+
+    std::vector<double> resolutions() {
+        std::vector<double> took;
+        asio::co_spawn(context_, resolve_often(&took), asio::use_future).get();
+        return took;
+    }
+
+    Target by_address, by_name;
+
+private:
+    asio::io_context context_;
+    std::unique_ptr<Gatekeeper> gate_;
+    asio::executor_work_guard<asio::io_context::executor_type> work_{context_.get_executor()};
+    std::thread control_;
+};
+
+using Figures = std::map<std::string, double>;
+
+void measure_connects(Gate& gate, const Target& direct, Figures& out) {
+    std::vector<double> plain, address, name;
+    for (int i = 0; i < kConnects; ++i) {
+        plain.push_back(connect_us(direct));
+        address.push_back(connect_us(gate.by_address));
+        name.push_back(connect_us(gate.by_name));
+    }
+    out["gate_direct_connect_us_p50"] = median(plain);
+    out["gate_connect_added_us_p50"] = median(address) - median(plain);
+    out["gate_named_connect_added_us_p50"] = median(name) - median(plain);
+    out["gate_resolve_us_p50"] = median(gate.resolutions());
+}
+
+void measure_stream(Gate& gate, const Target& direct, Figures& out) {
+    std::vector<double> plain, relayed;
+    const auto late = gate.lateness_while([&] {
+        for (int i = 0; i < kRounds; ++i) {
+            plain.push_back(bulk_gb_per_s(direct));
+            relayed.push_back(bulk_gb_per_s(gate.by_address));
+        }
+    });
+    out["gate_throughput_gb_per_s"] = median(relayed);
+    out["gate_throughput_ratio"] = median(relayed) / median(plain);
+    out["gate_loop_p99_ms"] = quantile(late, 0.99);
+}
+
+/// As many connections as the daemon promises, all open at once, each with a byte there and back.
+void measure_many(Gate& gate, Figures& out) {
+    std::vector<UniqueFd> open;
+    double us = 0;
+    const auto late = gate.lateness_while([&] {
+        const auto start = steady_clock::now();
+        for (std::size_t i = 0; i < kOpen; ++i) {
+            open.push_back(dial(gate.by_address));
+            exchange(open.back().get());
+        }
+        us = us_since(start);
+        for (const auto& fd : open) exchange(fd.get());
+    });
+    out["gate_open_connections"] = static_cast<double>(open.size());
+    out["gate_open_5000_ms"] = us / 1e3;
+    out["gate_open_5000_loop_p99_ms"] = quantile(late, 0.99);
+}
+
+int run_client(const Target& target) {
+    std::vector<double> connects, streams;
+    for (int i = 0; i < kPeerConnects; ++i) connects.push_back(connect_us(target));
+    for (int i = 0; i < 3; ++i) streams.push_back(bulk_gb_per_s(target));
+    std::printf("%f %f\n", median(connects), median(streams));
+    return 0;
+}
+
+/// For others to measure against: prints the port and serves until standard input ends.
+int run_server() {
+    const auto upstream = listen_on_loopback(0);
+    const pid_t server = ::fork();
+    if (server == 0) serve(upstream.get());
+    std::printf("%u\n", unsigned{local_endpoint(upstream.get())->port});
+    (void)std::fflush(stdout);
+    char byte = 0;
+    while (::read(STDIN_FILENO, &byte, 1) > 0) {
+    }
+    (void)::kill(server, SIGKILL);
+    return 0;
+}
+
+void print(bool json, const Figures& figures) {
+    const char* separator = "{";
+    for (const auto& [key, value] : figures) {
+        if (json) std::printf("%s\"%s\": %.3f", std::exchange(separator, ", "), key.c_str(), value);
+        if (!json) std::printf("%-36s %.3f\n", key.c_str(), value);
+    }
+    if (json) std::printf("}\n");
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-    const bool json = argc > 1 && std::string_view(argv[1]) == "--json";
+    const std::string_view mode = argc > 1 ? argv[1] : "";
+    if (mode == "--client" && argc == 4)
+        return run_client({argv[2], static_cast<std::uint16_t>(std::atoi(argv[3]))});
+    if (mode == "--serve") return run_server();
+    rlimit limit{};
+    (void)::getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = limit.rlim_max;
+    (void)::setrlimit(RLIMIT_NOFILE, &limit);
     const auto upstream = listen_on_loopback(0);
-    const auto direct = local_endpoint(upstream.get())->port;
-    std::thread server(serve, upstream.get());
-
-    asio::io_context context(1);
-    Gatekeeper gate(context.get_executor(), {}, {});
-    NetRule rule;
-    rule.kind = NetRule::Kind::address;
-    rule.host = "127.0.0.1";
-    rule.port = direct;
-    rule.allow_private = true;
-    auto plan = plan_network({rule}, {});
-    std::vector<UniqueFd> sockets;
-    for (const auto& spec : plan.sockets) {
-        const bool datagram = spec.kind == SocketSpec::Kind::dns_udp;
-        sockets.push_back(
-            datagram ? UniqueFd(::socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0))
-                     : listen_on_loopback(SOCK_NONBLOCK)
-        );
+    const Target direct{"127.0.0.1", local_endpoint(upstream.get())->port};
+    // Before there are threads; its descriptors are not ours, of which 5,000 relays take 15,000.
+    const pid_t server = ::fork();
+    if (server == 0) serve(upstream.get());
+    Figures figures;
+    {
+        Gate gate(direct.port);
+        measure_connects(gate, direct, figures);
+        measure_stream(gate, direct, figures);
+        measure_many(gate, figures);
     }
-    const auto relayed = local_endpoint(sockets.back().get())->port;
-    const CageId cage("cage_bench");
-    gate.attach(cage, {rule}, std::move(plan), std::move(sockets), {}, {});
-    auto work = asio::make_work_guard(context);
-    std::thread control([&] { context.run(); });
-
-    std::vector<double> direct_us, relayed_us, direct_gb, relayed_gb;
-    for (int i = 0; i < kConnects; ++i) {
-        direct_us.push_back(connect_us(direct));
-        relayed_us.push_back(connect_us(relayed));
-    }
-    for (int i = 0; i < kRounds; ++i) {
-        direct_gb.push_back(bulk_gb_per_s(direct));
-        relayed_gb.push_back(bulk_gb_per_s(relayed));
-    }
-    (void)::send(dial(direct).get(), "q", 1, MSG_NOSIGNAL);
-    server.join();
-    work.reset();
-    asio::co_spawn(context, gate.close(), [](const std::exception_ptr&) {});
-    control.join();
-
-    const double added = median(relayed_us) - median(direct_us);
-    const double ratio = median(relayed_gb) / median(direct_gb);
-    if (json) {
-        std::printf(
-            "{\"gate_connect_added_us_p50\": %.1f, \"gate_throughput_ratio\": %.3f}\n", added, ratio
-        );
-    } else {
-        std::printf(
-            "connect + 1 byte, us p50   direct %.1f  gatekeeper %.1f  added %.1f\n"
-            "stream, GB/s median        direct %.2f  gatekeeper %.2f  ratio %.2f\n",
-            median(direct_us), median(relayed_us), added, median(direct_gb), median(relayed_gb),
-            ratio
-        );
-    }
+    (void)::kill(server, SIGKILL);
+    print(mode == "--json", figures);
     return 0;
 }

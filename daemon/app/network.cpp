@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "daemon/app/network.hpp"
+
+#include "base/log.hpp"
+#include "cage/gatekeeper/gatekeeper.hpp"
+#include "daemon/app/config.hpp"
+
+#include <string>
+#include <sys/resource.h>
+
+namespace volary::app {
+namespace {
+
+// 5,000 connections, and what the daemon itself, its clients and its cages' listeners take.
+constexpr rlim_t kWanted = 12'288;
+constexpr rlim_t kOwn = 2'288;
+
+}  // namespace
+
+cage::GatekeeperConfig gatekeeper_config(const Config& config) {
+    cage::GatekeeperConfig made;
+    made.hosts = config.gatekeeper_hosts;
+    return made;
+}
+
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    // Refused only by a security module; then the soft limit stays, and is what counts.
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) (void)::getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= kWanted) return;
+    const auto rest = limit.rlim_cur > kOwn ? (limit.rlim_cur - kOwn) / 2 : 0;
+    log::warning(
+        "the limit of open descriptors is low: beyond that many connections of cages wait",
+        {{"limit", std::to_string(limit.rlim_cur)},
+         {"connections", std::to_string(rest)},
+         {"wanted", std::to_string(kWanted)}}
+    );
+}
+
+}  // namespace volary::app

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one cage may have of the network at most, and how connections are dialled and pumped.
+#include "cage/gatekeeper/data_plane.hpp"
+#include "cage/gatekeeper/dial.hpp"
+#include "cage/gatekeeper/gatekeeper.hpp"
+#include "tests/cage/gatekeeper/gatekeeper_fixture.hpp"
+#include "tests/cage/gatekeeper/hello.hpp"
+
+#include <thread>
+
+#include <boost/asio/post.hpp>
+
+using namespace volary;
+using namespace volary::cage;
+using namespace volary::cage::test;
+using Kind = NetRule::Kind;
+
+namespace {
+
+asio::awaitable<void> talk_times(Fixture& fixture, int times) {
+    const auto text = hello("shop.example");
+    for (int i = 0; i < times; ++i) (void)co_await fixture.talk("shop.example", text, text.size());
+}
+
+Address address(const std::string& text) { return parse_address(text).value(); }
+
+}  // namespace
+
+TEST_CASE("new connections beyond the rate are reset and told once", "[limits]") {
+    Fixture fixture;
+    fixture.config.connection_burst = 2;
+    fixture.config.connections_per_second = 1;
+    fixture.start({rule(Kind::name, "shop.example", 443)});
+    fixture.run(talk_times(fixture, 6));
+    CHECK(fixture.peer.connections == 2);
+    REQUIRE(!fixture.denials.empty());
+    CHECK(fixture.denials[0].layer == "limit");
+    CHECK(fixture.denials[0].what == "more than 1 new connections a second");
+    CHECK(fixture.denials.size() <= 2);
+}
+
+TEST_CASE("bytes beyond the cage's share end the connection and refuse the next", "[limits]") {
+    const std::size_t size = GENERATE(as<std::size_t>{}, 20'000, 3'000'000);
+    Fixture fixture;
+    fixture.config.max_bytes = 10'000;
+    if (size > 1'000'000) fixture.config.max_bytes = 1'000'000;
+    fixture.start({rule(Kind::name, "shop.example", 443)});
+    auto flood = [](Fixture& f, std::size_t bytes) -> asio::awaitable<void> {
+        const auto first =
+            co_await f.talk("shop.example", hello("shop.example") + std::string(bytes, 'x'));
+        CHECK(first.text.size() < bytes);
+        const auto second = co_await f.talk("shop.example", hello("shop.example"));
+        CHECK(second.reset());
+    };
+    fixture.run(flood(fixture, size));
+    CHECK(fixture.connections.at(0).verdict == "limit");
+    REQUIRE(!fixture.denials.empty());
+    CHECK_THAT(
+        fixture.denials[0].what, Catch::StartsWith("more than ") && Catch::EndsWith(" bytes")
+    );
+}
+
+TEST_CASE("a question too many is refused by the name server and told", "[limits]") {
+    Fixture fixture;
+    fixture.config.dns_burst = 1;
+    fixture.config.dns_per_second = 1;
+    fixture.start({rule(Kind::name, "shop.example", 443)});
+    auto ask = [](Fixture& f) -> asio::awaitable<void> {
+        udp::socket socket(f.context, udp::endpoint(asio::ip::address_v4::loopback(), 0));
+        const udp::endpoint server(asio::ip::address_v4::loopback(), f.ports[0]);
+        const std::string question(
+            "\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x04shop\x07"
+            "example\x00\x00\x01\x00\x01",
+            30
+        );
+        std::vector<char> answer(512);
+        for (const int code : {0, 5}) {
+            co_await socket.async_send_to(asio::buffer(question), server, asio::use_awaitable);
+            co_await socket.async_receive(asio::buffer(answer), asio::use_awaitable);
+            CHECK((answer[3] & 0xF) == code);
+        }
+    };
+    fixture.run(ask(fixture));
+    REQUIRE(fixture.denials.size() == 1);
+    CHECK(fixture.denials[0].what == "more than 1 DNS questions a second");
+}
+
+TEST_CASE("families take turns when a name is dialled", "[dial]") {
+    const auto a = address("2001:db8::1");
+    const auto b = address("2001:db8::2");
+    const auto c = address("192.0.2.1");
+    CHECK(interleave({a, b, c}) == std::vector<Address>{a, c, b});
+    CHECK(interleave({c, a, b}) == std::vector<Address>{c, a, b});
+    CHECK(interleave({}).empty());
+}
+
+TEST_CASE("an address that does not answer does not hold up the next", "[dial]") {
+    Fixture fixture;
+    fixture.start({});
+    auto dial = [](Fixture& f) -> asio::awaitable<void> {
+        // A listener whose queue is full never answers: as a dead IPv6 path does.
+        UniqueFd full = loopback_socket(SOCK_STREAM, "127.0.0.2");
+        REQUIRE(::listen(full.get(), 0) == 0);
+        const auto dead = local_endpoint(full.get())->port;
+        UniqueFd live(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+        sockaddr_in to{};
+        to.sin_family = AF_INET;
+        to.sin_port = htons(dead);
+        REQUIRE(::inet_pton(AF_INET, "127.0.0.3", &to.sin_addr) == 1);
+        REQUIRE(::bind(live.get(), reinterpret_cast<sockaddr*>(&to), sizeof to) == 0);
+        REQUIRE(::listen(live.get(), 16) == 0);
+        const auto executor = f.context.get_executor();
+        std::vector<DescriptorPtr> fillers;
+        for (int i = 0; i < 4; ++i)
+            fillers.push_back(start_connect(executor, address("127.0.0.2"), dead).socket);
+        const std::vector<Address> both = {address("127.0.0.2"), address("127.0.0.3")};
+        const auto start = std::chrono::steady_clock::now();
+        const auto won = co_await dial_first(executor, both, dead, 30ms, 3s);
+        REQUIRE(won);
+        CHECK(std::chrono::steady_clock::now() - start < 2s);
+        sockaddr_in peer{};
+        socklen_t size = sizeof peer;
+        ::getpeername(won->native_handle(), reinterpret_cast<sockaddr*>(&peer), &size);
+        CHECK(ntohl(peer.sin_addr.s_addr) == 0x7F000003);
+        const auto none = co_await dial_first(executor, {address("127.0.0.2")}, dead, 30ms, 60ms);
+        CHECK_FALSE(none);
+        const auto refused = co_await dial_first(executor, {address("127.0.0.9")}, dead, 30ms, 3s);
+        CHECK_FALSE(refused);
+    };
+    fixture.run(dial(fixture));
+}
+
+namespace {
+
+/// Two connected pairs: what a cage holds and what the peer holds, with a data plane in between.
+struct Between {
+    UniqueFd cage, peer;
+    DataPlane::Request request;
+    Between() {
+        int a[2], b[2];
+        REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, a) == 0);
+        REQUIRE(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, b) == 0);
+        cage.reset(a[0]);
+        peer.reset(b[0]);
+        request.client.reset(a[1]);
+        request.peer.reset(b[1]);
+        for (const int fd : {a[1], b[1]}) REQUIRE(::fcntl(fd, F_SETFL, O_NONBLOCK) == 0);
+    }
+};
+
+}  // namespace
+
+TEST_CASE("the data plane moves bytes both ways and passes each end on", "[data]") {
+    asio::io_context context;
+    DataPlane plane(context.get_executor());
+    Between between;
+    bool ended = false;
+    between.request.ended = [&] { ended = true; };
+    const auto pair = plane.start(std::move(between.request));
+    const std::string text(5'000'000, 'd');
+    std::thread writer([&] {
+        for (std::size_t at = 0; at < text.size();) {
+            const auto put = ::send(between.cage.get(), text.data() + at, text.size() - at, 0);
+            if (put <= 0) break;
+            at += static_cast<std::size_t>(put);
+        }
+        ::shutdown(between.cage.get(), SHUT_WR);
+    });
+    std::size_t got = 0;
+    std::vector<char> buffer(65536);
+    for (ssize_t size = 0;
+         (size = ::recv(between.peer.get(), buffer.data(), buffer.size(), 0)) > 0;)
+        got += static_cast<std::size_t>(size);
+    writer.join();
+    CHECK(got == text.size());
+    REQUIRE(::send(between.peer.get(), "back", 4, 0) == 4);
+    ::shutdown(between.peer.get(), SHUT_WR);
+    CHECK(::recv(between.cage.get(), buffer.data(), buffer.size(), MSG_WAITALL) == 4);
+    auto work = asio::make_work_guard(context);
+    while (!ended) context.run_one_for(5s);
+    CHECK(pair->outcome() == DataPlane::Outcome::ended);
+    CHECK(pair->bytes_up() == text.size());
+    CHECK(pair->bytes_down() == 4);
+}
+
+TEST_CASE("a receiver that does not read stops its sender, not the others", "[data]") {
+    asio::io_context context;
+    DataPlane plane(context.get_executor());
+    // More than there are pipes: the rest is copied.
+    std::vector<std::unique_ptr<Between>> slow;
+    std::vector<std::shared_ptr<DataPlane::Pair>> pairs;
+    const std::string block(65536, 's');
+    for (int i = 0; i < 80; ++i) {
+        auto& one = *slow.emplace_back(std::make_unique<Between>());
+        pairs.push_back(plane.start(std::move(one.request)));
+        while (::send(one.cage.get(), block.data(), block.size(), MSG_DONTWAIT) > 0) {
+        }
+    }
+    Between quick;
+    const auto pair = plane.start(std::move(quick.request));
+    char byte = 'q';
+    REQUIRE(::send(quick.cage.get(), &byte, 1, 0) == 1);
+    CHECK(::recv(quick.peer.get(), &byte, 1, 0) == 1);
+    // Every byte that was taken arrives once the receiver reads.
+    for (auto& one : slow) {
+        ::shutdown(one->cage.get(), SHUT_WR);
+        std::vector<char> buffer(65536);
+        bool same = true;
+        for (ssize_t size = 0;
+             (size = ::recv(one->peer.get(), buffer.data(), buffer.size(), 0)) > 0;)
+            same = same && std::ranges::all_of(buffer.begin(), buffer.begin() + size, [](char c) {
+                       return c == 's';
+                   });
+        CHECK(same);
+    }
+}
+
+TEST_CASE("an aborted pair is over, and a budget ends one", "[data]") {
+    asio::io_context context;
+    DataPlane plane(context.get_executor());
+    auto work = asio::make_work_guard(context);
+    for (const bool budget : {false, true}) {
+        Between between;
+        bool ended = false;
+        between.request.ended = [&] { ended = true; };
+        between.request.budget = std::make_shared<ByteBudget>();
+        between.request.budget->limited = budget;
+        between.request.budget->left = 10;
+        const auto pair = plane.start(std::move(between.request));
+        if (budget) REQUIRE(::send(between.cage.get(), "more than ten", 13, 0) == 13);
+        if (!budget) pair->abort();
+        while (!ended) context.run_one_for(5s);
+        const auto wanted = budget ? DataPlane::Outcome::over_budget : DataPlane::Outcome::failed;
+        CHECK(pair->outcome() == wanted);
+    }
+}
