@@ -62,9 +62,9 @@ constexpr std::array kTable{
         gatekeeper, "network rules", "an allowlist by the gatekeeper", {kYes, kYes, kNo, kNo}
     },
     GuaranteeRow{ports, "published ports", "through the daemon", {kYes, kYes, kNo, kNo}},
-    GuaranteeRow{cow, "cow", "a layer that takes the changes", {kYes, kNo, kNo, kNo}},
-    GuaranteeRow{kept, "kept state", "the home is there again", {kYes, kNo, kNo, kNo}},
-    GuaranteeRow{devices, "devices", "device nodes of the host", {kYes, kNo, kNo, kNo}},
+    GuaranteeRow{cow, "cow", "a layer that takes the changes", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{kept, "kept state", "the home is there again", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{devices, "devices", "device nodes of the host", {kYes, kYes, kNo, kNo}},
     GuaranteeRow{
         signal_pipe, "signal pipe", "descriptor 3 of an `exec` agent", {kYes, kYes, kNo, kNo}
     },

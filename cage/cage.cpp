@@ -122,6 +122,8 @@ void Cage::on_packet(Packet packet) {
         failed_ = std::move(failed);
     } else if (const auto bound = wire::decode_bound(packet.bytes)) {
         on_bound(*bound, std::move(packet));
+    } else if (const auto mounted = wire::decode_mounted(packet.bytes)) {
+        on_mounted(*mounted);
     }
 }
 
@@ -139,6 +141,10 @@ void Cage::on_bound(const wire::Bound& bound, Packet packet) {
 
 void Cage::finish() {
     judge_end();
+    find_planted();
+    layers_.clear();
+    // Unlocked before anybody hears of the end; what is temporary is removed by remove_layers().
+    if (layers_folder_ && !layers_folder_->temporary()) layers_folder_.reset();
     cgroup_.reset();
     if (exit_.reason.empty()) exit_.reason = "exited";
     started_.complete();

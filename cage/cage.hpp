@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "cage/compiler.hpp"
+#include "cage/layers.hpp"
 #include "cage/outgoing.hpp"
 #include "cage/shim/channel.hpp"
 #include "cage/shim/protocol.hpp"
@@ -16,6 +18,7 @@
 namespace volary::cage {
 
 struct SocketSpec;
+class OutputPace;
 
 /// Something that happens once and that several coroutines of one thread wait for.
 class Completion {
@@ -90,6 +93,13 @@ public:
 private:
     friend class Spawner;
     struct PendingBind;
+    struct PendingMount;
+    /// A protected path that nothing holds, as it was at the start.
+    struct Unheld {
+        std::string path;
+        PathKind kind = PathKind::absent;
+        std::string target;  ///< of a link
+    };
 
     Cage(asio::any_io_executor executor, SpawnRequest request, SpawnerHooks hooks);
 
@@ -98,6 +108,15 @@ private:
     static asio::awaitable<void> watch_wall(std::shared_ptr<Cage> self);
     static asio::awaitable<void> watch_use(std::shared_ptr<Cage> self);
     static asio::awaitable<void> sample(std::shared_ptr<Cage> self);
+    static asio::awaitable<void> remove_layers(std::shared_ptr<Cage> self);
+    /// What it must know of its own policy while it runs.
+    void take(const SpawnRequest& request, const CompiledCage& compiled);
+    /// The end that its owner reads: the pipe itself, or one behind `limits.output`.
+    UniqueFd paced(UniqueFd pipe);
+    void watch_unheld(const CompiledCage& compiled);
+    void find_planted();
+    void check_live(const FsRule& rule) const;
+    void on_mounted(const wire::Mounted& mounted);
     void judge_use();
     void judge_end();
     void tell_limit(std::string limit, std::string detail);
@@ -130,8 +149,9 @@ private:
     std::optional<CageCgroup> cgroup_;
     std::chrono::steady_clock::time_point started_at_ = std::chrono::steady_clock::now();
     CageUse sampled_;
-    bool too_deep_ = false;         ///< a layer holds folders that cannot be counted
-    bool told_pids_ = false;        ///< that its limit of processes was reached
+    bool too_deep_ = false;   ///< a layer holds folders that cannot be counted
+    bool told_pids_ = false;  ///< that its limit of processes was reached
+    std::optional<LayersFolder> layers_folder_;
     std::vector<UniqueFd> layers_;  ///< the upper folders of its `cow` rules
     std::vector<UniqueFd> sockets_;
     bool sockets_complete_ = false;
@@ -139,11 +159,17 @@ private:
     CageExit exit_;
     std::uint32_t next_bind_ = 0;
     std::map<std::uint32_t, PendingBind*> binds_;
+    std::map<std::uint32_t, PendingMount*> mounts_;
+    std::string workspace_;              ///< folder of the host
+    std::vector<std::string> writable_;  ///< places in the cage
+    std::vector<Unheld> unheld_;
+    std::shared_ptr<OutputPace> pace_;                  ///< null: output is not limited
+    std::vector<std::pair<UniqueFd, UniqueFd>> paced_;  ///< pipes that wait for their relay
     OutgoingStock outgoing_;
     std::set<std::uint32_t> restocking_;  ///< requests whose sockets go into stock
     std::function<void()> on_sockets_;
     std::function<asio::awaitable<void>()> detach_;  ///< from the gatekeeper
-    Completion started_;  ///< the runner runs, or the launch failed
+    Completion started_;                             ///< the runner runs, or the launch failed
     Completion ended_;
 };
 

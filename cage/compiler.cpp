@@ -5,11 +5,14 @@
 #include "cage/mounts.hpp"
 #include "cage/seccomp.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <filesystem>
 #include <linux/openat2.h>
+#include <optional>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -27,6 +30,15 @@ constexpr const char* kUid = "1000";
 constexpr std::uint64_t kSharedMemory = std::uint64_t{64} << 20U;
 /// On Debian merged-usr hosts these are links into /usr.
 constexpr std::array kSystemLinks{"/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"};
+
+/// What /proc tells about the host and not about the cage: boot parameters (they name disks),
+/// devices, keys, timers. Shown as in containers by OCI runtimes: not readable, or empty.
+constexpr std::array kMaskedFiles{
+    "/proc/cmdline",   "/proc/interrupts",    "/proc/kcore",       "/proc/keys",
+    "/proc/key-users", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list",
+};
+constexpr std::array kMaskedFolders{"/proc/acpi", "/proc/asound", "/proc/scsi"};
+constexpr const char* kBootId = "/proc/sys/kernel/random/boot_id";
 
 constexpr const char* kPasswd =
     "root:x:0:0:root:/root:/usr/sbin/nologin\n"
@@ -47,6 +59,7 @@ public:
         if (spec_.argv.empty() || spec_.argv.front().empty())
             throw Error(Errc::invalid, "the command of the cage is empty");
         out_.mounts = plan_mounts(spec_, host_);
+        out_.unheld = unheld_paths(spec_.policy.workspace, out_.mounts, host_);
         out_.net = plan_network(spec_.policy.net, spec_.internal_names);
         out_.env = make_environment(spec_.policy);
         fill_limits();
@@ -116,10 +129,60 @@ private:
         file("/etc/hosts", kHosts);
         file("/etc/nsswitch.conf", kNsswitch);
         file("/etc/resolv.conf", kResolv);
-        words({"--proc", "/proc", "--dev", "/dev"});
+        words({"--proc", "/proc"});
+        mask_proc();
+        words({"--dev", "/dev"});
+        devices();
         // bwrap's /dev is a tmpfs without a size: writable, it would be memory without a limit.
         words({"--perms", "1777", "--size", std::to_string(kSharedMemory), "--tmpfs", "/dev/shm"});
         words({"--remount-ro", "/dev"});
+    }
+
+    void mask_proc() {
+        std::optional<std::uint16_t> null;
+        for (const std::string path : kMaskedFiles) {
+            if (host_.kind(path) != PathKind::file) continue;
+            if (!null) null = add_source({"/dev/null", "", "system"});
+            // Not --ro-bind-fd: bwrap closes that descriptor, and it is needed again.
+            words({"--ro-bind"});
+            out_.options.push_back({Argument::Kind::fd_path, {}, *null});
+            words({path});
+        }
+        for (const std::string path : kMaskedFolders) {
+            if (host_.kind(path) != PathKind::folder) continue;
+            words({"--perms", "0555", "--size", "4096", "--tmpfs", path, "--remount-ro", path});
+        }
+        if (spec_.boot_id.empty() || host_.kind(kBootId) != PathKind::file) return;
+        words({"--perms", "0444", "--ro-bind-data"});
+        data(spec_.boot_id + "\n");
+        words({kBootId});
+    }
+
+    void devices() {
+        const auto& list = spec_.policy.devices;
+        for (std::size_t i = 0; i < list.size(); ++i) {
+            const auto rule = fmt::format("devices[{}]", i);
+            check_device(list[i], rule);
+            const auto index = add_source({list[i], "/dev", rule});
+            // By its path, also where bwrap could bind by descriptor: only this keeps it a device.
+            words({"--dev-bind"});
+            out_.options.push_back({Argument::Kind::fd_path, {}, index});
+            words({list[i]});
+        }
+    }
+
+    void check_device(const std::string& path, const std::string& rule) const {
+        const auto refuse = [&](Errc code, std::string_view why) {
+            throw Error(code, fmt::format("{}: \"{}\" {}", rule, path, why));
+        };
+        if (!is_normal(path) || !is_beneath(path, "/dev") || path == "/dev")
+            refuse(Errc::invalid, "is not an absolute path in /dev");
+        for (const std::string_view own : {"/dev/shm", "/dev/pts", "/dev/mqueue"})
+            if (is_beneath(path, own)) refuse(Errc::invalid, "belongs to the cage itself");
+        const auto kind = host_.kind(path);
+        if (kind == PathKind::absent) refuse(Errc::not_found, "is not on this host");
+        if (kind == PathKind::link) refuse(Errc::invalid, "is a symbolic link: name the device");
+        if (kind != PathKind::device) refuse(Errc::invalid, "is no device node");
     }
 
     void mounts() {
@@ -132,6 +195,7 @@ private:
         switch (mount.kind) {
             case Mount::Kind::bind_ro:
             case Mount::Kind::bind_rw:
+            case Mount::Kind::overlay:
                 return bind(mount);
             case Mount::Kind::tmpfs:
                 return words(
@@ -160,18 +224,23 @@ private:
         return std::max<std::uint64_t>(out_.limits.disk->value / count, 4096);
     }
 
+    std::uint16_t add_source(Source source) {
+        out_.sources.push_back(std::move(source));
+        return static_cast<std::uint16_t>(first_source_index(spec_) + out_.sources.size() - 1);
+    }
+
+    /// `option` ("--bind", "--ro-bind") of that descriptor; its target comes next.
+    void bind_source(std::string_view option, std::uint16_t index) {
+        words({std::string(option) + (spec_.bind_by_fd ? "-fd" : "")});
+        const auto kind = spec_.bind_by_fd ? Argument::Kind::fd : Argument::Kind::fd_path;
+        out_.options.push_back({kind, {}, index});
+    }
+
     void bind(const Mount& mount) {
-        const bool writable = mount.kind == Mount::Kind::bind_rw;
-        const auto index = first_source_index(spec_) + out_.sources.size();
-        out_.sources.push_back({mount.source, mount.root, mount.rule});
-        const auto number = static_cast<std::uint16_t>(index);
-        if (spec_.bind_by_fd) {
-            words({writable ? "--bind-fd" : "--ro-bind-fd"});
-            out_.options.push_back({Argument::Kind::fd, {}, number});
-        } else {
-            words({writable ? "--bind" : "--ro-bind"});
-            out_.options.push_back({Argument::Kind::fd_path, {}, number});
-        }
+        const auto index = add_source({mount.source, mount.root, mount.rule});
+        if (mount.kind == Mount::Kind::overlay)
+            out_.overlays.push_back({index, mount.target, mount.source, mount.root, mount.rule});
+        bind_source(mount.kind == Mount::Kind::bind_ro ? "--ro-bind" : "--bind", index);
         words({mount.target});
     }
 
@@ -197,8 +266,9 @@ private:
         option("--landlock", "auto");
         option("--writable", "/dev/shm");
         for (const auto& mount : out_.mounts) {
-            const bool writable =
-                mount.kind == Mount::Kind::bind_rw || mount.kind == Mount::Kind::tmpfs;
+            const bool writable = mount.kind == Mount::Kind::bind_rw ||
+                                  mount.kind == Mount::Kind::overlay ||
+                                  mount.kind == Mount::Kind::tmpfs;
             if (writable) option("--writable", mount.target);
             if (mount.guarded) option(writable ? "--mounted" : "--sealed", mount.target);
         }
@@ -244,7 +314,18 @@ PathKind RealHost::kind(const std::string& path) const {
     if (::lstat(path.c_str(), &info) < 0) return PathKind::absent;
     if (S_ISLNK(info.st_mode)) return PathKind::link;
     if (S_ISDIR(info.st_mode)) return PathKind::folder;
+    if (S_ISCHR(info.st_mode) || S_ISBLK(info.st_mode)) return PathKind::device;
     return S_ISREG(info.st_mode) ? PathKind::file : PathKind::other;
+}
+
+std::vector<std::string> RealHost::folders(const std::string& path) const {
+    std::vector<std::string> out;
+    std::error_code failed;
+    for (const auto& entry : std::filesystem::directory_iterator(path, failed))
+        if (entry.symlink_status(failed).type() == std::filesystem::file_type::directory)
+            out.push_back(entry.path().filename().string());
+    std::sort(out.begin(), out.end());
+    return out;
 }
 
 std::string RealHost::link_target(const std::string& path) const {

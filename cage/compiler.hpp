@@ -6,6 +6,7 @@
 #include "cage/net_plan.hpp"
 #include "cage/shim/protocol.hpp"
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -16,7 +17,7 @@ constexpr const char* kHome = "/home/agent";
 constexpr const char* kInitPath = "/.volary/init";
 constexpr const char* kHostname = "cage";
 
-enum class PathKind { absent, file, folder, link, other };
+enum class PathKind { absent, file, folder, link, device, other };
 
 /// What the compiler asks about the host, so that it stays pure in tests.
 class HostView {
@@ -26,12 +27,15 @@ public:
     virtual PathKind kind(const std::string& path) const = 0;
     /// Where a link points, as written in it.
     virtual std::string link_target(const std::string& path) const = 0;
+    /// Names of the folders in a folder, in order; links are none.
+    virtual std::vector<std::string> folders(const std::string& /*path*/) const { return {}; }
 };
 
 class RealHost final : public HostView {
 public:
     PathKind kind(const std::string& path) const override;
     std::string link_target(const std::string& path) const override;
+    std::vector<std::string> folders(const std::string& path) const override;
 };
 
 /// What the compiler works on: a policy and the daemon's own additions.
@@ -41,6 +45,10 @@ struct CageSpec {
     std::string working_directory;    ///< in the cage; empty: the workspace, or the home
     std::vector<FsRule> extra_binds;  ///< trusted: made by the daemon, not by a project file
     std::vector<std::string> internal_names;
+    std::string layers_folder;  ///< of `cow` rules; empty: they start without changes
+    /// What /proc/sys/kernel/random/boot_id says instead of the host's own; empty: the host's.
+    std::string boot_id;
+    std::string kept_home;      ///< folder of the host that is `$HOME`; empty: a private one
     bool signals = false;       ///< descriptor 3 of the runner is a pipe to the daemon
     bool keep_session = false;  ///< a terminal is passed through
     std::string init;           ///< volary-init on the host
@@ -59,7 +67,7 @@ struct Source {
 
 /// One mount of the cage, in order, for `explain`.
 struct Mount {
-    enum class Kind { bind_ro, bind_rw, tmpfs, hidden_folder, hidden_file, proc, dev };
+    enum class Kind { bind_ro, bind_rw, overlay, tmpfs, hidden_folder, hidden_file, proc, dev };
     Kind kind = Kind::bind_ro;
     std::string target;
     std::string source;  ///< host path of a bind
@@ -69,6 +77,15 @@ struct Mount {
     bool guarded = false;
 };
 
+/// A `cow` rule: its source is the lower folder of an overlay.
+struct OverlayPlan {
+    std::uint16_t source = 0;  ///< descriptor of the launch, as in its arguments
+    std::string target;
+    std::string path;  ///< of the source
+    std::string root;
+    std::string rule;
+};
+
 /// A policy as the shim and bwrap take it.
 struct CompiledCage {
     std::vector<wire::Argument> options;
@@ -76,6 +93,10 @@ struct CompiledCage {
     std::vector<std::string> data;
     std::vector<Source> sources;
     std::vector<Mount> mounts;
+    std::vector<OverlayPlan> overlays;
+    /// Protected paths of the host that no mount holds, because they are not there (or are links)
+    /// and a writable bind shows their place: looked at again when the cage has ended.
+    std::vector<std::string> unheld;
     std::vector<std::string> env;  ///< "NAME=value"
     std::string working_directory;
     NetPlan net;

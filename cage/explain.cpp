@@ -26,6 +26,8 @@ std::string_view word_of(Mount::Kind kind) {
             return "ro";
         case Mount::Kind::bind_rw:
             return "rw";
+        case Mount::Kind::overlay:
+            return "cow";
         case Mount::Kind::tmpfs:
             return "tmp";
         case Mount::Kind::hidden_folder:
@@ -46,7 +48,11 @@ std::string limit_text(const CageLimits& limits) {
     add("memory", fmt::format("{} MiB", limits.memory->value >> 20U));
     add("pids", std::to_string(*limits.pids));
     add("files", std::to_string(*limits.files));
-    add("disk", fmt::format("{} MiB of private folders", limits.disk->value >> 20U));
+    add("disk", fmt::format("{} MiB of private folders and cow layers", limits.disk->value >> 20U));
+    if (limits.swap) add("swap", fmt::format("{} MiB", limits.swap->value >> 20U));
+    if (limits.output)
+        add("output",
+            fmt::format("{} KiB a second (not of `cage run`)", limits.output->value >> 10U));
     add("cpu", limits.cpu ? fmt::format("{}", *limits.cpu) : "unlimited");
     add("wall", limits.wall ? fmt::format("{} ms", limits.wall->count()) : "unlimited");
     return out;
@@ -94,6 +100,13 @@ std::string describe_mount(const Mount& mount, std::string_view path) {
                 "{} is writable: \"{}\" of the host is bound at {} ({})", path, mount.source,
                 mount.target, mount.rule
             );
+        case Mount::Kind::overlay:
+            return fmt::format(
+                "{} is writable in a layer: \"{}\" of the host, seen at {}, does not change until "
+                "a "
+                "change is kept ({})",
+                path, mount.source, mount.target, mount.rule
+            );
         case Mount::Kind::tmpfs:
             return fmt::format(
                 "{} is in the private folder {} ({}): empty at start, gone at the end", path,
@@ -121,6 +134,13 @@ std::string explain_text(const CagePolicy& policy, const HostView& host) {
         out += fmt::format("  {:<5}{:<28}", word_of(mount.kind), mount.target);
         if (!mount.source.empty()) out += fmt::format(" from {}", mount.source);
         out += fmt::format("  [{}]\n", mount.rule);
+    }
+    for (const auto& device : policy.devices) out += fmt::format("  dev  {}\n", device);
+    if (!compiled.unheld.empty()) {
+        out += "protected, but not there: told when made, not prevented\n ";
+        for (const auto& path : compiled.unheld)
+            out += " " + path.substr(policy.workspace.size() + 1);
+        out += "\n";
     }
     out += policy.net.empty() ? "network\n  none\n" : "network (all else is refused)\n";
     for (const auto& rule : policy.net) out += fmt::format("  {}\n", rule.text);
@@ -168,6 +188,15 @@ std::string explain_path(const CagePolicy& policy, std::string_view path, const 
     for (const std::string_view own : {"/proc", "/dev", "/.volary"})
         if (is_beneath(path, own)) return fmt::format("{} belongs to the cage itself", path);
     const auto mounts = plan_mounts(sample_spec(policy), host);
+    for (const auto& absent : unheld_paths(policy.workspace, mounts, host)) {
+        const auto inside = kWorkspace + absent.substr(policy.workspace.size());
+        if (is_beneath(path, inside) || path == absent)
+            return fmt::format(
+                "{} is protected but not there: no mount can hold an absent name, so making it is "
+                "told (layer \"planted\"), not prevented",
+                path
+            );
+    }
     const Mount* found = nullptr;
     for (const auto& mount : mounts) {
         if (!is_beneath(path, mount.target)) continue;

@@ -2,6 +2,9 @@
 #include "cage/mounts.hpp"
 
 #include "base/error.hpp"
+#include "base/protected.hpp"
+#include "cage/layers.hpp"
+#include "cage/protected_places.hpp"
 
 #include <algorithm>
 #include <array>
@@ -18,9 +21,6 @@ constexpr std::array kSystemEtc{
 };
 /// Targets that are the cage's own.
 constexpr std::array kReserved{"/proc", "/dev", "/sys", "/.volary"};
-/// What stays read-only in a writable workspace: code and settings that somebody outside of the
-/// cage runs or trusts later.
-constexpr std::array kProtected{".volary", ".git/hooks", ".git/config"};
 
 std::string join(const std::string& folder, std::string_view rest) {
     if (rest.empty()) return folder;
@@ -40,21 +40,9 @@ std::string parent(const std::string& path) {
     return slash == 0 || slash == std::string::npos ? "/" : path.substr(0, slash);
 }
 
-bool is_normal(std::string_view path) {
-    if (!path.starts_with('/') || path.find('\0') != path.npos) return false;
-    if (path == "/") return true;
-    std::size_t at = 1;
-    while (at <= path.size()) {
-        const auto end = std::min(path.find('/', at), path.size());
-        const auto part = path.substr(at, end - at);
-        if (part.empty() || part == "." || part == "..") return false;
-        at = end + 1;
-    }
-    return true;
-}
-
 bool is_bind(const Mount& mount) {
-    return mount.kind == Mount::Kind::bind_ro || mount.kind == Mount::Kind::bind_rw;
+    return mount.kind == Mount::Kind::bind_ro || mount.kind == Mount::Kind::bind_rw ||
+           mount.kind == Mount::Kind::overlay;
 }
 
 [[noreturn]] void refuse(const Mount& mount, const std::string& why) {
@@ -68,7 +56,10 @@ public:
     std::vector<Mount> plan() {
         add_system();
         add(Mount::Kind::tmpfs, "/tmp", "", "", "default");
-        add(Mount::Kind::tmpfs, kHome, "", "", "default");
+        if (spec_.kept_home.empty())
+            add(Mount::Kind::tmpfs, kHome, "", "", "default");
+        else
+            add(Mount::Kind::bind_rw, kHome, spec_.kept_home, "", "state");
         const auto& policy = spec_.policy;
         if (!policy.workspace.empty()) {
             const auto kind =
@@ -108,18 +99,28 @@ private:
     void add_rules(const std::vector<FsRule>& rules, std::string_view list) {
         for (std::size_t i = 0; i < rules.size(); ++i) {
             const auto& rule = rules[i];
-            const auto name = fmt::format("{}[{}]", list, i);
+            const auto name = rule_name(list, i, rule);
             check_target(rule.target, name);
-            if (rule.mode == FsMode::ro || rule.mode == FsMode::rw) {
-                const auto kind =
-                    rule.mode == FsMode::rw ? Mount::Kind::bind_rw : Mount::Kind::bind_ro;
-                add(kind, rule.target, rule.source, rule.root, name);
-            } else {
-                const auto kind =
-                    rule.mode == FsMode::tmp ? Mount::Kind::tmpfs : Mount::Kind::hidden_folder;
-                add(kind, rule.target, "", "", name);
-            }
+            const auto kind = kind_of(rule.mode);
+            const bool bind = kind != Mount::Kind::tmpfs && kind != Mount::Kind::hidden_folder;
+            add(kind, rule.target, bind ? rule.source : "", bind ? rule.root : "", name);
         }
+    }
+
+    static Mount::Kind kind_of(FsMode mode) {
+        switch (mode) {
+            case FsMode::ro:
+                return Mount::Kind::bind_ro;
+            case FsMode::rw:
+                return Mount::Kind::bind_rw;
+            case FsMode::cow:
+                return Mount::Kind::overlay;
+            case FsMode::tmp:
+                return Mount::Kind::tmpfs;
+            case FsMode::hide:
+                return Mount::Kind::hidden_folder;
+        }
+        return Mount::Kind::hidden_folder;
     }
 
     static void check_target(const std::string& target, const std::string& name) {
@@ -139,13 +140,22 @@ private:
 
     /// In each writable bind of (a part of) the workspace, the protected paths become read-only.
     void protect_workspace() {
-        if (spec_.policy.workspace.empty()) return;
+        const auto& workspace = spec_.policy.workspace;
+        if (workspace.empty()) return;
         auto binds = mounts_;
-        std::erase_if(binds, [](const Mount& m) { return m.kind != Mount::Kind::bind_rw; });
-        for (const std::string name : kProtected) {
-            const auto path = join(spec_.policy.workspace, name);
+        std::erase_if(binds, [](const Mount& m) {
+            return m.kind != Mount::Kind::bind_rw && m.kind != Mount::Kind::overlay;
+        });
+        for (const auto& bind : binds) {
+            const bool inside = bind.source != workspace && is_beneath(bind.source, workspace);
+            const auto below = inside ? relative(bind.source, workspace) : std::string_view();
+            if (below != ".git" && is_protected(below))
+                refuse(bind, fmt::format("would make the protected \"{}\" writable", bind.source));
+        }
+        if (binds.empty()) return;
+        for (const auto& path : find_protected(workspace, host_).held) {
             for (const auto& bind : binds) {
-                if (is_beneath(bind.source, path))
+                if (path == bind.source)
                     refuse(bind, fmt::format("would make the protected \"{}\" writable", path));
                 if (is_beneath(path, bind.source)) protect(bind, path);
             }
@@ -153,21 +163,36 @@ private:
     }
 
     void protect(const Mount& bind, const std::string& path) {
-        const auto up = parent(path);
-        // A worktree's `.git` is a file that names the real folder: redirecting it is as good as
-        // writing hooks.
-        if (up != spec_.policy.workspace && host_.kind(up) == PathKind::file)
-            return protect(bind, up);
-        const auto kind = host_.kind(path);
-        if (kind != PathKind::file && kind != PathKind::folder) return;
-        // A folder with a mount below it can be renamed and made anew, a mount point cannot: so
-        // the folder between is mounted on itself.
-        if (up != bind.source && is_beneath(up, bind.source)) {
-            const auto pin = join(bind.target, relative(up, bind.source));
-            add(Mount::Kind::bind_rw, pin, up, spec_.policy.workspace, "protected");
-        }
         const auto target = join(bind.target, relative(path, bind.source));
-        add(Mount::Kind::bind_ro, target, path, spec_.policy.workspace, "protected");
+        // Another rule covers the place already: what is seen there is not this bind's.
+        const bool covered = std::any_of(mounts_.begin(), mounts_.end(), [&](const Mount& m) {
+            return m.rule != "protected" && m.target != target && is_beneath(target, m.target) &&
+                   m.target.size() > bind.target.size();
+        });
+        if (covered) return;
+        // A folder with a mount below it can be renamed and made anew, a mount point cannot: so
+        // the folders between are mounted on themselves. In an overlay the cage may do so: the
+        // host's files do not change, and keep_changes() refuses it.
+        if (bind.kind == Mount::Kind::bind_rw) {
+            for (auto up = parent(path); up != bind.source && is_beneath(up, bind.source);
+                 up = parent(up))
+                pin(join(bind.target, relative(up, bind.source)), up);
+        }
+        if (!is_taken(target))
+            add(Mount::Kind::bind_ro, target, path, spec_.policy.workspace, "protected");
+    }
+
+    /// A rule has the place: read-only, hidden or private it protects as well, and writable it was
+    /// refused.
+    bool is_taken(const std::string& target) const {
+        return std::any_of(mounts_.begin(), mounts_.end(), [&](const Mount& m) {
+            return m.target == target;
+        });
+    }
+
+    void pin(const std::string& target, const std::string& source) {
+        if (!is_taken(target))
+            add(Mount::Kind::bind_rw, target, source, spec_.policy.workspace, "protected");
     }
 
     void order() {
@@ -208,11 +233,14 @@ private:
     /// works, so volary-init looks again from inside and refuses to start the runner.
     void check_place(Mount& mount, const Mount& held) {
         auto place = held.source;
+        auto changed = upper_of(held);
         auto rest = relative(mount.target, held.target);
         while (!rest.empty()) {
             const auto slash = std::min(rest.find('/'), rest.size());
             place = join(place, rest.substr(0, slash));
+            if (!changed.empty()) changed = join(changed, rest.substr(0, slash));
             rest.remove_prefix(std::min(slash + 1, rest.size()));
+            if (!check_layer(mount, changed)) return mount.rule.clear();
             const auto kind = host_.kind(place);
             if (kind == PathKind::link)
                 refuse(mount, fmt::format("lies behind the symbolic link \"{}\"", place));
@@ -224,7 +252,25 @@ private:
         }
         if (mount.kind == Mount::Kind::hidden_folder && host_.kind(place) == PathKind::file)
             mount.kind = Mount::Kind::hidden_file;
-        mount.guarded = held.kind == Mount::Kind::bind_rw;
+        mount.guarded = held.kind != Mount::Kind::bind_ro;
+    }
+
+    /// Where the changes of an overlay are; "" for other mounts.
+    std::string upper_of(const Mount& held) const {
+        if (held.kind != Mount::Kind::overlay || spec_.layers_folder.empty()) return {};
+        return join(join(spec_.layers_folder, layer_name(held.target)), "upper");
+    }
+
+    /// False when an earlier cage has put something else in the place of a protected path: the
+    /// host's own is not seen there, so there is nothing to hold. For a rule that is a reason to
+    /// refuse.
+    bool check_layer(const Mount& mount, const std::string& changed) const {
+        if (changed.empty()) return true;
+        const auto kind = host_.kind(changed);
+        if (kind == PathKind::absent || kind == PathKind::folder) return true;
+        if (kind == PathKind::file && mount.kind != Mount::Kind::hidden_folder) return true;
+        if (mount.rule == "protected") return false;
+        refuse(mount, "was replaced in the layer that is kept: drop that change first");
     }
 
     const CageSpec& spec_;
@@ -234,13 +280,50 @@ private:
 
 }  // namespace
 
+bool is_normal(std::string_view path) {
+    if (!path.starts_with('/') || path.find('\0') != path.npos) return false;
+    if (path == "/") return true;
+    std::size_t at = 1;
+    while (at <= path.size()) {
+        const auto end = std::min(path.find('/', at), path.size());
+        const auto part = path.substr(at, end - at);
+        if (part.empty() || part == "." || part == "..") return false;
+        at = end + 1;
+    }
+    return true;
+}
+
 bool is_beneath(std::string_view path, std::string_view folder) noexcept {
     if (folder == "/") return path.starts_with('/');
     return path.starts_with(folder) && (path.size() == folder.size() || path[folder.size()] == '/');
 }
 
+std::string rule_name(std::string_view list, std::size_t index, const FsRule& rule) {
+    if (rule.origin.empty()) return fmt::format("{}[{}]", list, index);
+    return fmt::format("{}[{}] ({})", list, index, rule.origin);
+}
+
 std::vector<Mount> plan_mounts(const CageSpec& spec, const HostView& host) {
     return Planner(spec, host).plan();
+}
+
+std::vector<std::string> unheld_paths(
+    const std::string& workspace, const std::vector<Mount>& mounts, const HostView& host
+) {
+    std::vector<std::string> out;
+    if (workspace.empty()) return out;
+    // By the mount that shows it, not by any that would: a folder below may be bound read-only.
+    for (auto& path : find_protected(workspace, host).unheld) {
+        const Mount* shown = nullptr;
+        for (const auto& mount : mounts) {
+            if (!is_bind(mount) || !is_beneath(path, mount.source)) continue;
+            const bool wider = shown != nullptr && mount.source.size() < shown->source.size();
+            const bool tied = shown != nullptr && mount.source.size() == shown->source.size();
+            if (!wider && (!tied || mount.kind == Mount::Kind::bind_rw)) shown = &mount;
+        }
+        if (shown != nullptr && shown->kind == Mount::Kind::bind_rw) out.push_back(std::move(path));
+    }
+    return out;
 }
 
 }  // namespace volary::cage

@@ -2,13 +2,17 @@
 #include "cage/run.hpp"
 
 #include "base/clock.hpp"
+#include "base/error.hpp"
 #include "cage/cage.hpp"
+#include "cage/changes.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
 
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <unistd.h>
 
 #include <boost/asio/signal_set.hpp>
@@ -32,6 +36,49 @@ asio::awaitable<void> forward_signals(asio::signal_set* signals, Cage* cage, boo
         (void)cage->signal(number);
     }
 }
+
+bool has_layers(const CagePolicy& policy) {
+    return std::any_of(policy.fs.begin(), policy.fs.end(), [](const FsRule& rule) {
+        return rule.mode == FsMode::cow;
+    });
+}
+
+/// Where the layers of this run are: kept, or in a temporary folder that goes with this.
+class RunLayers {
+public:
+    RunLayers(const CagePolicy& policy, std::string kept) : folder_(std::move(kept)) {
+        if (!folder_.empty() || !has_layers(policy)) return;
+        folder_ = (std::filesystem::temp_directory_path() / "volary-layers-XXXXXX").string();
+        if (::mkdtemp(folder_.data()) == nullptr) throw_errno("make folder", folder_);
+        temporary_ = true;
+    }
+    RunLayers(const RunLayers&) = delete;
+    RunLayers& operator=(const RunLayers&) = delete;
+    ~RunLayers() {
+        if (temporary_) remove_tree(folder_);
+    }
+
+    const std::string& folder() const noexcept { return folder_; }
+
+    void tell_changes() const {
+        if (folder_.empty()) return;
+        const auto changes = list_changes(folder_);
+        const auto more = changes.size() == kMaxChanges ? " or more" : "";
+        if (temporary_ && !changes.empty())
+            tell(fmt::format(
+                "{}{} changes in cow folders were dropped (--layers DIR keeps them)",
+                changes.size(), more
+            ));
+        if (temporary_) return;
+        for (const auto& change : changes)
+            tell(fmt::format("{}: {}", to_string(change.kind), change.path));
+        tell(fmt::format("{}{} changes are in \"{}\"", changes.size(), more, folder_));
+    }
+
+private:
+    std::string folder_;
+    bool temporary_ = false;
+};
 
 SpawnRequest to_request(RunCommand command, bool terminal) {
     SpawnRequest out;
@@ -82,6 +129,8 @@ asio::awaitable<int> run_in(Parts* parts, SpawnRequest request, bool terminal) {
     signals.add(SIGQUIT);
     parts->tasks.spawn("forward signals", forward_signals(&signals, cage.get(), terminal));
     const auto exit = co_await cage->wait();
+    for (const auto& path : exit.planted)
+        tell(fmt::format("made \"{}\", a protected path: look at it before you use it", path));
     signals.cancel();
     co_await parts->tasks.close();
     co_return exit.status.shell_code();
@@ -99,7 +148,9 @@ asio::awaitable<int> run_command(RunCommand command) {
     const auto executor = co_await asio::this_coro::executor;
     Parts parts(executor, std::move(command.network), command.quiet);
     const bool terminal = ::isatty(STDIN_FILENO) == 1;
+    const RunLayers layers(command.policy, std::move(command.layers));
     auto request = to_request(std::move(command), terminal);
+    request.layers_folder = layers.folder();
     std::exception_ptr failed;
     int status = 1;
     try {
@@ -108,6 +159,7 @@ asio::awaitable<int> run_command(RunCommand command) {
         failed = std::current_exception();
     }
     co_await close_parts(&parts);
+    layers.tell_changes();
     if (failed) std::rethrow_exception(failed);
     co_return status;
 }

@@ -14,8 +14,10 @@ struct RunCommand {
     CagePolicy policy;
     std::vector<std::string> argv;
     std::string working_directory;  ///< in the cage; empty: the workspace or the home
-    bool quiet = false;             ///< do not tell denials on standard error
     GatekeeperConfig network;       ///< the operator's names, credentials, proxy and limits
+    /// Keeps the layers of `cow` entries; empty: they are dropped at the end.
+    std::string layers;
+    bool quiet = false;  ///< do not tell denials on standard error
 };
 
 /// `volary cage run`: runs one command in a cage of its own, without a daemon. Standard input,

@@ -8,6 +8,8 @@
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/mounts.hpp"
 #include "cage/native/plan.hpp"
+#include "cage/output_pace.hpp"
+#include "cage/require.hpp"
 
 #include <algorithm>
 #include <array>
@@ -15,12 +17,15 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 namespace volary::cage {
 namespace {
@@ -97,6 +102,14 @@ Error launch_error(const wire::Failed& failed, const std::string& said) {
                 ": this host does not let ordinary users make user namespaces; as root, look at "
                 "sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone and "
                 "kernel.apparmor_restrict_unprivileged_userns"
+        };
+    if (failed.step == "mount overlay")
+        return {
+            Errc::unavailable,
+            text +
+                ": this host does not layer that folder for ordinary users (Linux 5.11 is needed; "
+                "neither side may be an overlay or a network file system, and nothing may be "
+                "mounted below the folder); use mode rw or ro"
         };
     return {Errc::io, text};
 }
@@ -233,6 +246,24 @@ void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
         );
 }
 
+/// In the form of /proc/sys/kernel/random/boot_id.
+std::string random_uuid() {
+    std::array<std::uint16_t, 8> n{};
+    if (::getrandom(n.data(), sizeof n, 0) != sizeof n) throw_errno("getrandom");
+    return fmt::format(
+        "{:04x}{:04x}-{:04x}-4{:03x}-{:04x}-{:04x}{:04x}{:04x}", n[0], n[1], n[2], n[3] & 0xfffU,
+        (n[4] & 0x3fffU) | 0x8000U, n[5], n[6], n[7]
+    );
+}
+
+/// Before anything is started: what the policy insists on is there.
+void check_required(const CagePolicy& policy, const CgroupPlace& cgroups) {
+    if (policy.require.empty()) return;
+    const auto missing = missing_layers(policy, look_at_host(cgroups));
+    if (missing.empty()) return;
+    throw Error(Errc::unavailable, fmt::format("require: {}", fmt::join(missing, "; ")));
+}
+
 CageSpec to_spec(const SpawnRequest& request, const std::string& init, bool by_fd, bool rlimits) {
     CageSpec spec;
     spec.policy = request.policy;
@@ -240,6 +271,9 @@ CageSpec to_spec(const SpawnRequest& request, const std::string& init, bool by_f
     spec.working_directory = request.working_directory;
     spec.extra_binds = request.extra_binds;
     spec.internal_names = request.internal_names;
+    spec.layers_folder = request.layers_folder;
+    spec.kept_home = request.kept_home;
+    spec.boot_id = random_uuid();
     spec.signals = request.signal_pipe;
     spec.keep_session = request.inherit && request.inherit->terminal;
     spec.init = init;
@@ -284,15 +318,27 @@ asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request
 }
 
 void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared) {
+    check_required(request.policy, cgroups_);
     const bool rlimits = cgroups_.backend == LimitsBackend::rlimits;
     prepared.spec = to_spec(request, paths_.init, bind_by_fd_.value_or(true), rlimits);
     prepared.compiled = compile(prepared.spec, RealHost());
-    cage.limits_ = prepared.compiled.limits;
-    cage.private_folders_ = {"/dev/shm"};
-    for (const auto& mount : prepared.compiled.mounts)
-        if (mount.kind == Mount::Kind::tmpfs) cage.private_folders_.push_back(mount.target);
+    cage.take(request, prepared.compiled);
     cage.report_.layers = layers_of(prepared.spec);
     cage.report_.limits_backend = to_string(cgroups_.backend);
+    add_pipes(request, cage, prepared);
+    for (auto& source : open_sources(prepared.compiled.sources))
+        add_fd(prepared, std::move(source));
+    add_layers(request, cage, prepared);
+    fill_launch(prepared, paths_);
+    if (rlimits) return;
+    cage.cgroup_ = CageCgroup::create(cgroups_, cage.id_, cage.limits_);
+    for (auto& procs : cage.cgroup_->open_procs()) {
+        prepared.launch.joins.push_back(static_cast<std::uint16_t>(prepared.fds.size()));
+        add_fd(prepared, std::move(procs));
+    }
+}
+
+void Spawner::add_pipes(const SpawnRequest& request, Cage& cage, Prepared& prepared) {
     if (request.inherit) {
         prepared.fds = {request.inherit->in, request.inherit->out, request.inherit->err};
     } else {
@@ -300,8 +346,8 @@ void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepare
         auto out = make_pipe(Direction::from_cage);
         auto err = make_pipe(Direction::from_cage);
         cage.stdin_ = std::move(in.ours);
-        cage.stdout_ = std::move(out.ours);
-        cage.stderr_ = std::move(err.ours);
+        cage.stdout_ = cage.paced(std::move(out.ours));
+        cage.stderr_ = cage.paced(std::move(err.ours));
         add_fd(prepared, std::move(in.theirs));
         add_fd(prepared, std::move(out.theirs));
         add_fd(prepared, std::move(err.theirs));
@@ -311,14 +357,28 @@ void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepare
         cage.signals_ = std::move(signals.ours);
         add_fd(prepared, std::move(signals.theirs));
     }
-    for (auto& source : open_sources(prepared.compiled.sources))
-        add_fd(prepared, std::move(source));
-    fill_launch(prepared, paths_);
-    if (rlimits) return;
-    cage.cgroup_ = CageCgroup::create(cgroups_, cage.id_, cage.limits_);
-    for (auto& procs : cage.cgroup_->open_procs()) {
-        prepared.launch.joins.push_back(static_cast<std::uint16_t>(prepared.fds.size()));
-        add_fd(prepared, std::move(procs));
+}
+
+void Spawner::add_layers(const SpawnRequest& request, Cage& cage, Prepared& prepared) {
+    const auto& overlays = prepared.compiled.overlays;
+    if (overlays.empty()) return;
+    cage.layers_folder_.emplace(LayersFolder::open(request.layers_folder));
+    for (const auto& overlay : overlays) {
+        struct stat info{};
+        if (::fstat(prepared.fds[overlay.source], &info) < 0 || !S_ISDIR(info.st_mode))
+            throw Error(
+                Errc::invalid,
+                fmt::format(
+                    "{}: \"{}\" is no folder: cow is for folders", overlay.rule, overlay.path
+                )
+            );
+        auto layer = cage.layers_folder_->layer({overlay.target, overlay.path, overlay.root});
+        cage.layers_.emplace_back(
+            ::openat(layer.get(), "upper", O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+        );
+        const auto index = static_cast<std::uint16_t>(prepared.fds.size());
+        prepared.launch.overlays.push_back({overlay.source, index, overlay.rule});
+        add_fd(prepared, std::move(layer));
     }
 }
 
@@ -373,6 +433,11 @@ void Spawner::watch(const std::shared_ptr<Cage>& cage) {
     const auto name = "limits of cage " + cage->id_.str();
     if (cage->limits_.wall) tasks_.spawn(name, Cage::watch_wall(cage));
     if (!cage->bare_) tasks_.spawn(name, Cage::watch_use(cage));
+    if (cage->layers_folder_) tasks_.spawn(name, Cage::remove_layers(cage));
+    if (cage->pace_) {
+        for (auto& [from, to] : std::exchange(cage->paced_, {}))
+            tasks_.spawn(name, OutputPace::relay(cage->pace_, std::move(from), std::move(to)));
+    }
 }
 
 std::shared_ptr<Cage> Spawner::spawn_bare(const SpawnRequest& request) {

@@ -5,6 +5,7 @@
 #include "base/ids.hpp"
 #include "base/policy.hpp"
 #include "base/task_scope.hpp"
+#include "cage/denial.hpp"
 #include "cage/limits.hpp"
 
 #include <chrono>
@@ -60,6 +61,9 @@ struct CageExit {
     std::string reason;
     std::chrono::microseconds cpu_time{0};
     std::uint64_t max_rss_kb = 0;  ///< of its largest process
+    /// Protected paths (of the host) that were not there at the start, which no mount can hold, and
+    /// that are there now. Also told as denials.
+    std::vector<std::string> planted;
 };
 
 /// The programs of the chain, as absolute paths.
@@ -72,7 +76,9 @@ SpawnerPaths find_programs();
 
 struct SpawnerHooks {
     /// A limit acted: "wall", "memory", "pids"; `detail` in words.
-    std::function<void(CageId, std::string limit, std::string detail)> on_limit;
+    std::function<void(CageId, std::string limit, std::string detail)> on_limit = {};
+    /// Protected paths were made (layer "planted"); once, when the cage has ended.
+    std::function<void(CageId, Denial)> denied = {};
 };
 
 /// Starts cages. Lives on the control thread; `co_await close()` before destruction.
@@ -100,6 +106,8 @@ private:
     void require_programs(CageBackend backend);
     std::shared_ptr<Cage> spawn_bare(const SpawnRequest& request);
     void prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared);
+    static void add_pipes(const SpawnRequest& request, Cage& cage, Prepared& prepared);
+    static void add_layers(const SpawnRequest& request, Cage& cage, Prepared& prepared);
     void start_shim(const SpawnRequest& request, Cage& cage, const Prepared& prepared);
     void attach_when_bound(
         const std::shared_ptr<Cage>& cage, std::vector<NetRule> rules, NetPlan plan

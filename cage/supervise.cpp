@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The limits of a running cage: what the kernel does not hold is sampled here.
+#include "base/error.hpp"
+#include "base/protected.hpp"
 #include "cage/cage.hpp"
+#include "cage/denial.hpp"
+#include "cage/output_pace.hpp"
 
 #include <algorithm>
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <boost/asio/post.hpp>
 #include <fmt/format.h>
@@ -14,7 +20,7 @@ namespace {
 /// processes have RLIMIT_DATA each.
 constexpr std::chrono::milliseconds kSample{250};
 /// Processes or files looked at before the loop does something else: about 1 ms.
-constexpr std::size_t kSlice = 64;
+constexpr std::size_t kSlice = 32;
 
 /// An empty file costs no byte of `limits.disk` but about a kilobyte of the kernel's own memory,
 /// and bwrap's tmpfs has no limit of its own for that.
@@ -25,6 +31,13 @@ std::uint64_t private_files(std::uint64_t disk) {
     return std::max(disk / kBytesPerFile, kFewestFiles);
 }
 
+/// Why somebody should look at a protected path that was made.
+std::string_view reason_of(std::string_view path) {
+    for (const auto& each : protected_paths())
+        if (path.ends_with(each.path)) return each.reason;
+    return "git trusts it";
+}
+
 /// Steps to the end of `walk`, with the loop's other work between the steps.
 template <class Walk>
 asio::awaitable<void> walk_through(Walk* walk) {
@@ -33,6 +46,31 @@ asio::awaitable<void> walk_through(Walk* walk) {
 }
 
 }  // namespace
+
+void Cage::take(const SpawnRequest& request, const CompiledCage& compiled) {
+    limits_ = compiled.limits;
+    workspace_ = request.policy.workspace;
+    private_folders_ = {"/dev/shm"};
+    writable_ = {"/dev/shm"};
+    for (const auto& mount : compiled.mounts) {
+        if (mount.kind == Mount::Kind::tmpfs) private_folders_.push_back(mount.target);
+        const bool writable = mount.kind == Mount::Kind::tmpfs ||
+                              mount.kind == Mount::Kind::overlay ||
+                              mount.kind == Mount::Kind::bind_rw;
+        if (writable) writable_.push_back(mount.target);
+    }
+    watch_unheld(compiled);
+    if (limits_.output && !request.inherit) pace_ = std::make_shared<OutputPace>(*limits_.output);
+}
+
+UniqueFd Cage::paced(UniqueFd pipe) {
+    if (!pace_) return pipe;
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0) throw_errno("make a pipe for the cage");
+    UniqueFd reader(ends[0]);
+    paced_.emplace_back(std::move(pipe), UniqueFd(ends[1]));
+    return reader;
+}
 
 CageUse Cage::use() const {
     auto out = sampled_;
@@ -147,6 +185,38 @@ void Cage::judge_end() {
     );
     tell_limit("memory", std::move(detail));
     if (exit_.reason.empty()) exit_.reason = "oom";
+}
+
+asio::awaitable<void> Cage::remove_layers(std::shared_ptr<Cage> self) {
+    co_await self->wait();
+    // Unlocks, and removes what was temporary.
+    self->layers_folder_.reset();
+}
+
+void Cage::watch_unheld(const CompiledCage& compiled) {
+    const RealHost host;
+    for (const auto& path : compiled.unheld) {
+        const auto kind = host.kind(path);
+        unheld_.push_back(
+            {path, kind, kind == PathKind::link ? host.link_target(path) : std::string()}
+        );
+    }
+}
+
+void Cage::find_planted() {
+    const RealHost host;
+    for (const auto& before : unheld_) {
+        const auto kind = host.kind(before.path);
+        const auto target = kind == PathKind::link ? host.link_target(before.path) : std::string();
+        if (kind == PathKind::absent || (kind == before.kind && target == before.target)) continue;
+        exit_.planted.push_back(before.path);
+        if (!hooks_.denied) continue;
+        Denial denial;
+        denial.cage = id_;
+        denial.layer = "planted";
+        denial.what = fmt::format("made \"{}\": {}", before.path, reason_of(before.path));
+        hooks_.denied(id_, std::move(denial));
+    }
 }
 
 }  // namespace volary::cage

@@ -4,6 +4,7 @@
 #include "cage/init/sync.hpp"
 #include "cage/native/launch.hpp"
 #include "cage/shim/network.hpp"
+#include "cage/shim/overlay.hpp"
 #include "cage/shim/prepared.hpp"
 
 #include <cstdio>
@@ -81,6 +82,7 @@ StepResult prepare_argv(const wire::Launch& launch, Prepared& prepared) {
 
 StepResult prepare(const wire::Launch& launch, std::vector<UniqueFd> fds, Prepared& prepared) {
     prepared.fds = std::move(fds);
+    if (auto failed = mount_overlays(launch.overlays, prepared.fds)) return failed;
     for (const auto index : launch.stdio)
         if (index >= prepared.fds.size()) return StepError{"read launch", "no such stdio", 0};
     for (const auto index : launch.joins)

@@ -163,6 +163,20 @@ std::optional<Native> get_native(Reader& in) {
     return out;
 }
 
+void put(Writer& out, const Overlay& overlay) {
+    out.integer(overlay.lower);
+    out.integer(overlay.layer);
+    out.text(overlay.rule);
+}
+
+Overlay get_overlay(Reader& in) {
+    Overlay out;
+    out.lower = in.integer<std::uint16_t>();
+    out.layer = in.integer<std::uint16_t>();
+    out.rule = in.text();
+    return out;
+}
+
 template <class T>
 std::optional<T> finish(const Reader& in, T message) {
     if (!in.done()) return std::nullopt;
@@ -187,6 +201,7 @@ std::string encode(const Launch& message) {
     for (const auto index : message.stdio) out.integer(index);
     out.list(message.joins, [&](auto index) { out.integer(index); });
     put(out, message.native);
+    out.list(message.overlays, [&](auto& o) { put(out, o); });
     return out.take();
 }
 
@@ -202,6 +217,7 @@ std::optional<Launch> decode_launch(std::string_view frame) {
     for (auto& index : out.stdio) index = in.integer<std::uint16_t>();
     in.list([&] { out.joins.push_back(in.integer<std::uint16_t>()); });
     out.native = get_native(in);
+    in.list([&] { out.overlays.push_back(get_overlay(in)); });
     return finish(in, std::move(out));
 }
 
@@ -316,6 +332,40 @@ std::optional<Bound> decode_bound(std::string_view frame) {
     out.request = in.integer<std::uint32_t>();
     out.error = in.integer<std::int32_t>();
     return finish(in, out);
+}
+
+std::string encode(const Mount& message) {
+    Writer out(Type::mount);
+    out.integer(message.request);
+    out.text(message.target);
+    out.flag(message.writable);
+    return out.take();
+}
+
+std::optional<Mount> decode_mount(std::string_view frame) {
+    Reader in(frame, Type::mount);
+    Mount out;
+    out.request = in.integer<std::uint32_t>();
+    out.target = in.text();
+    out.writable = in.flag();
+    return finish(in, std::move(out));
+}
+
+std::string encode(const Mounted& message) {
+    Writer out(Type::mounted);
+    out.integer(message.request);
+    out.text(message.step);
+    out.integer(message.error);
+    return out.take();
+}
+
+std::optional<Mounted> decode_mounted(std::string_view frame) {
+    Reader in(frame, Type::mounted);
+    Mounted out;
+    out.request = in.integer<std::uint32_t>();
+    out.step = in.text();
+    out.error = in.integer<std::int32_t>();
+    return finish(in, std::move(out));
 }
 
 }  // namespace volary::cage::wire

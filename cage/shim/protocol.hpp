@@ -29,12 +29,14 @@ enum class Type : std::uint8_t {
     bind = 2,    ///< bind one more socket in the cage's network namespace
     signal = 3,  ///< send a signal to the runner
     kill = 4,    ///< end every process of the cage now
+    mount = 5,   ///< bind one more path into the running cage
     // shim -> daemon
     sockets = 64,  ///< the plan's sockets in order, then the packet socket; several frames
     started = 65,  ///< the runner has been executed
     exited = 66,   ///< no process of the cage is left; the shim ends after this
     failed = 67,   ///< the launch failed at a step; `exited` follows
-    bound = 68     ///< answer to `bind`
+    bound = 68,    ///< answer to `bind`
+    mounted = 70   ///< answer to `mount`
 };
 
 /// One word of bwrap's command line. The numbers of descriptors are known to the shim alone.
@@ -103,6 +105,14 @@ struct Native {
     bool operator==(const Native&) const = default;
 };
 
+/// A `cow` rule: the shim mounts an overlay and puts it in place of the descriptor of its source.
+struct Overlay {
+    std::uint16_t lower = 0;  ///< index of the source
+    std::uint16_t layer = 0;  ///< index of a folder with `upper`, `work` and `merged`
+    std::string rule;         ///< for errors
+    bool operator==(const Overlay&) const = default;
+};
+
 struct Launch {
     std::string bwrap;              ///< path of the program
     std::vector<Argument> options;  ///< given to bwrap through --args, unseen by `ps`
@@ -113,6 +123,7 @@ struct Launch {
     std::uint16_t stdio[3] = {0, 0, 0};  ///< indexes of the passed descriptors
     std::vector<std::uint16_t> joins;  ///< cgroup.procs files that the cage's first process enters
     std::optional<Native> native;      ///< `bwrap` and `options` are then empty
+    std::vector<Overlay> overlays;
     bool operator==(const Launch&) const = default;
 };
 
@@ -120,6 +131,22 @@ struct Bind {
     std::uint32_t request = 0;
     BindSpec socket;
     bool operator==(const Bind&) const = default;
+};
+
+/// The source comes as a descriptor with this frame.
+struct Mount {
+    std::uint32_t request = 0;
+    std::string target;  ///< absolute path in the cage
+    bool writable = false;
+    bool operator==(const Mount&) const = default;
+};
+
+/// `step` is what failed; empty: it is mounted.
+struct Mounted {
+    std::uint32_t request = 0;
+    std::string step;
+    std::int32_t error = 0;
+    bool operator==(const Mounted&) const = default;
 };
 
 struct Signal {
@@ -165,6 +192,8 @@ struct Bound {
 std::string encode(const Launch& message);
 std::string encode(const Bind& message);
 std::string encode(const Signal& message);
+std::string encode(const Mount& message);
+std::string encode(const Mounted& message);
 std::string encode_kill();
 std::string encode(const Sockets& message);
 std::string encode(const Started& message);
@@ -184,5 +213,7 @@ std::optional<Started> decode_started(std::string_view frame);
 std::optional<Exited> decode_exited(std::string_view frame);
 std::optional<Failed> decode_failed(std::string_view frame);
 std::optional<Bound> decode_bound(std::string_view frame);
+std::optional<Mount> decode_mount(std::string_view frame);
+std::optional<Mounted> decode_mounted(std::string_view frame);
 
 }  // namespace volary::cage::wire

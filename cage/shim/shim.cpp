@@ -2,6 +2,7 @@
 #include "cage/shim/shim.hpp"
 
 #include "cage/init/sync.hpp"
+#include "cage/shim/live_bind.hpp"
 #include "cage/shim/network.hpp"
 
 #include <algorithm>
@@ -163,6 +164,7 @@ void Shim::on_control() {
 
 void Shim::on_command(const Packet& packet) {
     if (const auto bind = wire::decode_bind(packet.bytes)) return on_bind(*bind);
+    if (const auto mount = wire::decode_mount(packet.bytes)) return on_mount(*mount, packet);
     if (const auto signal = wire::decode_signal(packet.bytes)) {
         (void)send_to(runner_, signal->number);
         return;
@@ -176,6 +178,12 @@ void Shim::on_bind(const wire::Bind& bind) {
     std::vector<int> numbers;
     if (socket) numbers.push_back(socket.get());
     (void)send_packet(control_.get(), wire::encode(answer), numbers);
+}
+
+void Shim::on_mount(const wire::Mount& mount, const Packet& packet) {
+    wire::Mounted answer{mount.request, "find the cage", ESRCH};
+    if (init_ && !packet.fds.empty()) answer = bind_into(mount, packet.fds.front(), started_.init);
+    (void)send_packet(control_.get(), wire::encode(answer));
 }
 
 void Shim::on_sync() {

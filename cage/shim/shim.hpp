@@ -28,6 +28,7 @@ private:
     void on_control();
     void on_command(const Packet& packet);
     void on_bind(const wire::Bind& bind);
+    void on_mount(const wire::Mount& mount, const Packet& packet);
     void on_sync();
     void on_ready(pid_t runner);
     void on_init_failed(std::string_view message);

@@ -205,6 +205,7 @@ void add_cage(CLI::App& app, Options& o) {
     }
     explain->add_option("--path", o.cage.path, "tell why this path is or is not there");
     run->add_option("--config", o.cage.config, "the operator's TOML file (docs/config.md)");
+    run->add_option("--layers", o.cage.layers, "folder that keeps what cow entries changed");
     run->add_option("command", o.cage.command, "after --: program and arguments")->required();
 }
 

@@ -30,6 +30,8 @@ int cage_run(const CageOptions& options, cage::GatekeeperConfig network) {
     command.network = std::move(network);
     command.policy = load(options);
     command.argv = options.command;
+    if (!options.layers.empty())
+        command.layers = std::filesystem::absolute(options.layers).lexically_normal();
     const auto verb = [&](const asio::any_io_executor&) {
         return cage::run_command(std::move(command));
     };

@@ -61,6 +61,7 @@ int dsl_schema();
 struct CageOptions {
     std::string policy;
     std::string workspace;  ///< folder seen as /workspace; empty: the current one
+    std::string layers;     ///< run: folder that keeps the layers of `cow` entries
     std::string path;       ///< explain: why this path is or is not there
     std::vector<std::string> command;
     std::string config;  ///< run: the operator's config file; empty: the usual one, if it is there

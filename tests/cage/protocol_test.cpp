@@ -109,3 +109,16 @@ TEST_CASE("what a peer said last is read, also when it did not read all before i
     CHECK(packet.bytes == "last words");
     CHECK(receive_packet(right.get(), packet) == Received::closed);
 }
+
+TEST_CASE("a live bind and its answer come back unchanged", "[protocol]") {
+    const wire::Mount mount{7, "/opt/data", true};
+    CHECK(wire::decode_mount(wire::encode(mount)) == mount);
+    const wire::Mounted mounted{7, "mount at \"/opt/data\"", 13};
+    CHECK(wire::decode_mounted(wire::encode(mounted)) == mounted);
+    wire::Launch launch;
+    launch.overlays = {{4, 9, "fs[0] (project.yaml:3)"}};
+    CHECK(wire::decode_launch(wire::encode(launch)) == launch);
+    auto cut = wire::encode(mount);
+    cut.pop_back();
+    CHECK_FALSE(wire::decode_mount(cut));
+}

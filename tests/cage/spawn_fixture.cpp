@@ -70,8 +70,9 @@ Aviary::Aviary()
       spawner(
           io.get_executor(), programs(), gatekeeper,
           {[this](CageId, std::string limit, std::string) {
-              limits_told.push_back(std::move(limit));
-          }}
+               limits_told.push_back(std::move(limit));
+           },
+           [this](CageId, Denial denial) { denials.push_back(std::move(denial)); }}
       ) {}
 
 Aviary::~Aviary() {

@@ -48,6 +48,7 @@ public:
     std::filesystem::path folder;
     Gatekeeper gatekeeper;
     std::vector<std::string> limits_told;
+    std::vector<Denial> denials;  ///< of the spawner, not of the gatekeeper
     Spawner spawner;
 };
 
