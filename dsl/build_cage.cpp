@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include "base/protected.hpp"
 #include "dsl/build.hpp"
 #include "dsl/built_cage.hpp"
 #include "dsl/scalars.hpp"
@@ -13,12 +14,7 @@ namespace volary::dsl {
 namespace {
 
 constexpr std::string_view kWorkspace = "/workspace";
-/// What decides over later cages and commands of the operator; an agent that could write it would
-/// widen its own cage. Read-only in every writable workspace.
-constexpr std::array<std::string_view, 4> kProtected{
-    ".volary", ".kaged", ".git/hooks", ".git/config"
-};
-/// Of these, what no entry can make writable.
+/// Of the protected paths, what no entry can make writable.
 constexpr std::array<std::string_view, 2> kLocked{".volary", ".kaged"};
 /// Places in a cage that the cage itself makes.
 constexpr std::array<std::string_view, 12> kSystemTargets{"/proc",  "/sys",  "/dev", "/usr",
@@ -220,7 +216,7 @@ bool CageBuilder::check_target(const Node& entry, const std::string& path, const
 /// Read-only entries over what must not be written although a folder above it may be.
 void CageBuilder::protect_configuration() {
     std::vector<FsRule> added;
-    for (const auto name : kProtected) {
+    for (const auto& [name, reason] : protected_paths()) {
         const auto target = fmt::format("{}/{}", kWorkspace, name);
         if (targets_.contains(target) || !folder_.exists(std::string(name))) continue;
         const auto covered = std::ranges::any_of(built_.policy.fs, [&](const FsRule& rule) {

@@ -6,13 +6,12 @@
 #include "cage/cage.hpp"
 #include "cage/spawner.hpp"
 #include "daemon/agent/drivers.hpp"
+#include "daemon/agent/places.hpp"
 #include "daemon/http/router.hpp"
 #include "daemon/http/server.hpp"
 #include "daemon/model/broker.hpp"
 
 #include <algorithm>
-#include <cerrno>
-#include <sys/stat.h>
 
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
@@ -35,18 +34,6 @@ constexpr std::size_t kMaxNetNames = 256;  // as many as a policy has rules
 constexpr const char* kBrokerName = "models.volary.internal";
 constexpr const char* kToolsName = "volary.internal";
 constexpr const char* kAgentInCage = "/opt/volary/volary-agent";
-constexpr const char* kHomeInCage = "/home/agent";
-
-void ensure_folder(const std::string& path) {
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("make folder", path);
-}
-
-std::string home_of(const std::string& homes, const SessionId& session) {
-    ensure_folder(homes);
-    auto path = homes + "/" + session.str();
-    ensure_folder(path);
-    return path;
-}
 
 Ending from_exit(const cage::CageExit& exit, std::string result) {
     if (exit.reason != "exited" && exit.reason != "stopped")
@@ -205,13 +192,13 @@ cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
         request.argv = agent.runner.argv;
         request.signal_pipe = true;
     }
-    // The primary's conversation goes on in the next run, so its home is kept with the session.
-    if (worker.origin.agent == "primary")
-        request.extra_binds.push_back(
-            {.source = home_of(paths_.homes, worker.origin.session),
-             .mode = FsMode::rw,
-             .target = kHomeInCage}
-        );
+    const PlaceKey key{
+        worker.origin.session, worker.project->root, worker.origin.agent, agent.cage.state
+    };
+    request.kept_home = home_place(paths_.homes, key);
+    const auto layered = [](const FsRule& rule) { return rule.mode == FsMode::cow; };
+    if (std::any_of(agent.cage.fs.begin(), agent.cage.fs.end(), layered))
+        request.layers_folder = layers_place(paths_.layers, key);
     return request;
 }
 

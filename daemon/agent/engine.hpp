@@ -30,7 +30,8 @@ namespace volary::agent {
 
 struct EnginePaths {
     std::string agent_program;  ///< volary-agent on the host
-    std::string homes;          ///< folder of the kept homes of primaries
+    std::string homes;          ///< folder of the homes that are kept
+    std::string layers;         ///< folder of the layers of `cow` entries
 };
 
 struct StartRequest {

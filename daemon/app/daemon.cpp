@@ -182,7 +182,9 @@ private:
         return hooks;
     }
 
-    agent::EnginePaths engine_paths() const { return {agent_program(), config_.state + "/homes"}; }
+    agent::EnginePaths engine_paths() const {
+        return {agent_program(), config_.state + "/homes", config_.state + "/layers"};
+    }
 
     access::AccessConfig access_config() const {
         access::AccessConfig config;
