@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "cage/net_plan.hpp"
 #include "cage/processes.hpp"
+#include "cage/refused_call.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -124,7 +125,17 @@ void Cage::on_packet(Packet packet) {
         on_bound(*bound, std::move(packet));
     } else if (const auto mounted = wire::decode_mounted(packet.bytes)) {
         on_mounted(*mounted);
+    } else if (const auto call = wire::decode_denied_call(packet.bytes)) {
+        on_denied_call(*call);
     }
+}
+
+void Cage::on_denied_call(const wire::DeniedCall& call) {
+    refused_calls_ += call.count;
+    if (!hooks_.denied) return;
+    auto denial = to_denial(call);
+    denial.cage = id_;
+    hooks_.denied(id_, std::move(denial));
 }
 
 void Cage::on_bound(const wire::Bound& bound, Packet packet) {

@@ -71,6 +71,8 @@ public:
 
     /// Host pids of the processes in the cage that are not zombies.
     std::vector<pid_t> processes() const;
+    /// System calls that were refused and told so far.
+    std::uint64_t refused_calls() const noexcept { return refused_calls_; }
     bool running() const noexcept { return !ended_.done(); }
 
     /// What it takes now; its last figures when it has ended.
@@ -121,6 +123,7 @@ private:
     void judge_end();
     void tell_limit(std::string limit, std::string detail);
     void on_packet(Packet packet);
+    void on_denied_call(const wire::DeniedCall& call);
     void on_bound(const wire::Bound& bound, Packet packet);
     asio::awaitable<UniqueFd> request_socket(wire::BindSpec spec, std::string what);
     UniqueFd take_outgoing(Loopback family);
@@ -157,6 +160,7 @@ private:
     bool sockets_complete_ = false;
     std::optional<wire::Failed> failed_;
     CageExit exit_;
+    std::uint64_t refused_calls_ = 0;
     std::uint32_t next_bind_ = 0;
     std::map<std::uint32_t, PendingBind*> binds_;
     std::map<std::uint32_t, PendingMount*> mounts_;

@@ -66,6 +66,8 @@ public:
         out_.working_directory = !spec_.working_directory.empty() ? spec_.working_directory
                                  : spec_.policy.workspace.empty() ? kHome
                                                                   : kWorkspace;
+        seccomp_ =
+            seccomp_programs(seccomp_rules(spec_.policy), spec_.notify ? Notify::yes : Notify::no);
         namespaces();
         environment();
         root();
@@ -103,7 +105,7 @@ private:
         words({"--hostname", kHostname, "--die-with-parent"});
         if (!spec_.keep_session) words({"--new-session"});
         words({"--seccomp"});
-        data(seccomp_filter(spec_.policy.seccomp));
+        data(std::move(seccomp_.outer));
     }
 
     void environment() {
@@ -263,6 +265,12 @@ private:
         option("--files", std::to_string(*out_.limits.files));
         option("--processes", std::to_string(*out_.limits.pids));
         if (spec_.memory_by_rlimit) option("--data", std::to_string(out_.limits.memory->value));
+        if (!seccomp_.inner.empty()) {
+            text("--seccomp");
+            out.push_back({Argument::Kind::data, {}, static_cast<std::uint16_t>(out_.data.size())});
+            out_.data.push_back(std::move(seccomp_.inner));
+        }
+        if (spec_.notify) option("--listener", "1");
         option("--landlock", "auto");
         option("--writable", "/dev/shm");
         for (const auto& mount : out_.mounts) {
@@ -278,6 +286,7 @@ private:
 
     const CageSpec& spec_;
     const HostView& host_;
+    SeccompPrograms seccomp_;
     CompiledCage out_;
 };
 

@@ -55,6 +55,7 @@ struct CageSpec {
     bool bind_by_fd =
         true;  ///< bwrap knows --bind-fd (it then checks that what it bound is what was opened)
     bool memory_by_rlimit = true;  ///< no cgroup holds the memory limit
+    bool notify = false;           ///< refused calls of is_notified() are told
 };
 
 /// A path of the host that appears in the cage; opened before bwrap starts.

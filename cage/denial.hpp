@@ -17,7 +17,8 @@ struct Denial {
     std::string layer;
     /// What was tried, in words that a rule could hold: "tcp 1.2.3.4:80", "name evil.example".
     std::string what;
-    /// The line of `cage.net.allow` that would allow it, e.g. "evil.example:443"; empty: none.
+    /// The line of `cage.net.allow` that would allow it, e.g. "evil.example:443"; for "syscall" the
+    /// line of the policy, "seccomp: {add: [ptrace]}"; empty: none.
     std::string rule;
     /// The process that tried, best effort; empty: not known.
     std::string process;

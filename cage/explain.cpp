@@ -58,6 +58,10 @@ std::string limit_text(const CageLimits& limits) {
     return out;
 }
 
+std::string_view profile_name(SeccompProfile profile) {
+    return profile == SeccompProfile::relaxed ? "relaxed" : "default";
+}
+
 /// A JSON array of what `each` renders.
 template <class List, class Each>
 std::string json_list(const List& items, Each each) {
@@ -87,6 +91,19 @@ std::string json_mount(const Mount& mount) {
 }
 
 std::string name_of(const std::string& entry) { return entry.substr(0, entry.find('=')); }
+
+std::string seccomp_text(const SeccompRules& rules) {
+    std::string out = fmt::format("system calls refused ({})\n", profile_name(rules.profile));
+    for (const auto& group : refused_classes()) {
+        if (group.relaxed && rules.profile == SeccompProfile::relaxed) continue;
+        out += fmt::format("  {}: {}\n", group.name, group.reason);
+    }
+    if (!rules.add.empty())
+        out += fmt::format("  but allowed by seccomp.add: {}\n", fmt::join(rules.add, ", "));
+    if (!rules.remove.empty())
+        out += fmt::format("  and by seccomp.remove: {}\n", fmt::join(rules.remove, ", "));
+    return out;
+}
 
 std::string describe_mount(const Mount& mount, std::string_view path) {
     switch (mount.kind) {
@@ -146,15 +163,7 @@ std::string explain_text(const CagePolicy& policy, const HostView& host) {
     for (const auto& rule : policy.net) out += fmt::format("  {}\n", rule.text);
     out += "limits\n" + limit_text(compiled.limits) + "environment\n ";
     for (const auto& entry : compiled.env) out += " " + name_of(entry);
-    out += fmt::format(
-        "\nsystem calls refused ({})\n",
-        policy.seccomp == SeccompProfile::relaxed ? "relaxed" : "default"
-    );
-    for (const auto& group : refused_classes()) {
-        if (group.relaxed && policy.seccomp == SeccompProfile::relaxed) continue;
-        out += fmt::format("  {}: {}\n", group.name, group.reason);
-    }
-    return out;
+    return out + "\n" + seccomp_text(seccomp_rules(policy));
 }
 
 std::string explain_json(const CagePolicy& policy, const HostView& host) {
@@ -175,10 +184,11 @@ std::string explain_json(const CagePolicy& policy, const HostView& host) {
     });
     return fmt::format(
         R"({{"disabled":false,"mounts":{},"network":{{"rules":{},"names":{}}},"limits":{},"env":{},)"
-        R"("seccomp":"{}","argv":{}}})",
+        R"("seccomp":"{}","seccomp_add":{},"seccomp_remove":{},"argv":{}}})",
         json_list(compiled.mounts, json_mount), rules, names, json_limits(compiled.limits),
         json_list(compiled.env, [](const std::string& e) { return json_quote(name_of(e)); }),
-        policy.seccomp == SeccompProfile::relaxed ? "relaxed" : "default",
+        profile_name(policy.seccomp), json_list(policy.seccomp_add, json_quote),
+        json_list(policy.seccomp_remove, json_quote),
         json_list(argv, [](const std::string& a) { return json_quote(a); })
     );
 }

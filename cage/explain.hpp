@@ -14,7 +14,8 @@ namespace volary::cage {
 std::string explain_text(const CagePolicy& policy, const HostView& host);
 
 /// The same as one JSON object with the keys `disabled`, `mounts` (target, kind, source, rule),
-/// `network` (rules, names), `limits`, `env` (names), `seccomp`, `argv` (bwrap's, with places).
+/// `network` (rules, names), `limits`, `env` (names), `seccomp`, `seccomp_add`,
+/// `seccomp_remove`, `argv` (bwrap's, with places).
 std::string explain_json(const CagePolicy& policy, const HostView& host);
 
 /// Why `path`, as seen in the cage, is there or not, and what may be done with it: one sentence.

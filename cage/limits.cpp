@@ -200,6 +200,30 @@ CgroupPlace choose_cgroups(
     return {};
 }
 
+std::vector<std::string> cgroup_homes(
+    std::string_view name, std::string_view self_cgroup, std::string_view mountinfo
+) {
+    const auto own = parse_own(self_cgroup);
+    std::set<std::string> out;
+    for (const auto line : split(mountinfo, '\n')) {
+        const auto mount = parse_mount(line);
+        if (!mount) continue;
+        std::optional<std::string> folder;
+        if (mount->v2) {
+            folder = folder_of(*mount, own.v2);
+        } else {
+            for (const auto& controller : mount->controllers) {
+                const bool used = controller == "memory" || controller == "pids" ||
+                                  controller == "cpu" || controller == "freezer";
+                const auto path = own.v1.find(controller);
+                if (used && path != own.v1.end()) folder = folder_of(*mount, path->second);
+            }
+        }
+        if (folder) out.insert(*folder + "/" + std::string(name));
+    }
+    return {out.begin(), out.end()};
+}
+
 CgroupPlace find_cgroups() {
     const auto writable = [](const std::string& path) { return ::access(path.c_str(), W_OK) == 0; };
     auto place = choose_cgroups(

@@ -42,6 +42,14 @@ CgroupPlace choose_cgroups(
 /// leaves: this process is then moved into the child `daemon`, once.
 CgroupPlace find_cgroups();
 
+/// Folders that root makes for a daemon which it starts, from the same texts: `name` below this
+/// process's own cgroup, in the version 2 tree and in each version 1 tree of memory, pids, cpu and
+/// freezer. A user can only use a subtree that it is in, so root puts the process there first.
+/// Pure.
+std::vector<std::string> cgroup_homes(
+    std::string_view name, std::string_view self_cgroup, std::string_view mountinfo
+);
+
 /// The cgroup of one cage, with its limits set; removed by the destructor (the cage is empty then).
 class CageCgroup {
 public:

@@ -92,16 +92,27 @@ SpawnRequest to_request(RunCommand command, bool terminal) {
     return out;
 }
 
-GatekeeperHooks denial_hooks(bool quiet) {
+void tell_denial(const Denial& denial) {
+    auto text = fmt::format("denied ({}): {}", denial.layer, denial.what);
+    if (denial.count > 1) text += fmt::format(" ({} times)", denial.count);
+    const auto rule = denial.layer == "syscall" ? fmt::format("\"{}\"", denial.rule)
+                                                : fmt::format("net.allow \"{}\"", denial.rule);
+    if (!denial.rule.empty()) text += fmt::format("; {} would allow it", rule);
+    tell(text);
+}
+
+GatekeeperHooks gatekeeper_hooks(bool quiet) {
     GatekeeperHooks hooks;
-    if (!quiet) {
-        hooks.denied = [](Denial denial) {
-            auto text = fmt::format("denied ({}): {}", denial.layer, denial.what);
-            if (!denial.rule.empty())
-                text += fmt::format("; net.allow \"{}\" would allow it", denial.rule);
-            tell(text);
-        };
-    }
+    if (!quiet) hooks.denied = tell_denial;
+    return hooks;
+}
+
+SpawnerHooks spawner_hooks(bool quiet) {
+    SpawnerHooks hooks;
+    hooks.on_limit = [](const CageId&, const std::string& limit, const std::string& detail) {
+        tell(fmt::format("limit {}: {}", limit, detail));
+    };
+    if (!quiet) hooks.denied = [](const CageId&, const Denial& denial) { tell_denial(denial); };
     return hooks;
 }
 
@@ -114,12 +125,8 @@ struct Parts {
 
     Parts(const asio::any_io_executor& on, GatekeeperConfig network, bool quiet)
         : executor(on),
-          gatekeeper(on, std::move(network), denial_hooks(quiet)),
-          spawner(
-              on, find_programs(), gatekeeper, {[](CageId, std::string limit, std::string detail) {
-                  tell(fmt::format("limit {}: {}", limit, detail));
-              }}
-          ),
+          gatekeeper(on, std::move(network), gatekeeper_hooks(quiet)),
+          spawner(on, find_programs(), gatekeeper, spawner_hooks(quiet)),
           tasks(on, log_task_errors()) {}
 };
 

@@ -61,23 +61,6 @@ void require_program(const std::string& path, const char* what) {
         );
 }
 
-/// bwrap's --bind-fd came with 0.10 and with Debian's security update of 0.8; with it bwrap
-/// compares what it bound with what we opened, without it there is a moment for a swap.
-bool knows_bind_fd(const std::string& bwrap) {
-    Pipe pipe = make_pipe(Direction::from_cage);
-    ::fcntl(pipe.ours.get(), F_SETFL, 0);
-    ChildSpec spec;
-    spec.argv = {bwrap, "--help"};
-    spec.fds = {{pipe.theirs.get(), 1}};
-    Child child = Child::spawn(spec);
-    pipe.theirs.reset();
-    std::string help;
-    std::array<char, 4096> part{};
-    for (ssize_t got = 0; (got = ::read(pipe.ours.get(), part.data(), part.size())) > 0;)
-        help.append(part.data(), static_cast<std::size_t>(got));
-    return help.find("--ro-bind-fd") != std::string::npos;
-}
-
 /// What bwrap said on the runner's standard error before it gave up.
 std::string complaint(const UniqueFd& stream) {
     if (!stream) return {};
@@ -112,21 +95,6 @@ Error launch_error(const wire::Failed& failed, const std::string& said) {
                 "mounted below the folder); use mode rw or ro"
         };
     return {Errc::io, text};
-}
-
-std::vector<std::string> layers_of(const CageSpec& spec) {
-    std::vector<std::string> out{
-        fmt::format(
-            "namespaces: user, pid, ipc, uts, cgroup, net, mount ({}); no nested user namespaces",
-            to_string(spec.policy.backend)
-        ),
-        "root: empty, allowlisted binds opened beforehand",
-        "seccomp: " +
-            std::string(spec.policy.seccomp == SeccompProfile::relaxed ? "relaxed" : "default"),
-        "no capabilities, no new privileges, no inherited descriptors or environment",
-        spec.policy.net.empty() ? "network: none" : "network: allowlist by the gatekeeper",
-    };
-    return out;
 }
 
 /// Path on the host of a path in the cage, for a command that runs bare.
@@ -230,6 +198,7 @@ void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
     launch.command = std::move(compiled.command);
     launch.data = std::move(compiled.data);
     launch.keep_session = prepared.spec.keep_session;
+    launch.notify = prepared.spec.notify;
     launch.stdio[0] = 0;
     launch.stdio[1] = 1;
     launch.stdio[2] = 2;
@@ -257,9 +226,11 @@ std::string random_uuid() {
 }
 
 /// Before anything is started: what the policy insists on is there.
-void check_required(const CagePolicy& policy, const CgroupPlace& cgroups) {
+void check_required(const CagePolicy& policy, const CgroupPlace& cgroups, const HostFacts& layers) {
     if (policy.require.empty()) return;
-    const auto missing = missing_layers(policy, look_at_host(cgroups));
+    auto host = look_at_host(cgroups);
+    host.notify = layers.notify;
+    const auto missing = missing_layers(policy, host);
     if (missing.empty()) return;
     throw Error(Errc::unavailable, fmt::format("require: {}", fmt::join(missing, "; ")));
 }
@@ -287,15 +258,14 @@ CageSpec to_spec(const SpawnRequest& request, const std::string& init, bool by_f
 void Spawner::require_programs(CageBackend backend) {
     require_program(paths_.shim, "volary-shim");
     require_program(paths_.init, "volary-init");
-    if (backend == CageBackend::native) return;
-    require_program(paths_.bwrap, "bwrap (package bubblewrap)");
-    if (!bind_by_fd_) bind_by_fd_ = knows_bind_fd(paths_.bwrap);
+    if (backend != CageBackend::native) require_program(paths_.bwrap, "bwrap (package bubblewrap)");
 }
 
 asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request) {
     require_backend(request.policy);
     require_programs(request.policy.backend);
     gatekeeper_.check(request.policy.net);
+    (void)host();
     auto cage = std::shared_ptr<Cage>(new Cage(executor_, request, hooks_));
     Prepared prepared;
     prepare(request, *cage, prepared);
@@ -317,13 +287,20 @@ asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request
     );
 }
 
+const HostFacts& Spawner::host() {
+    if (host_) return *host_;
+    require_program(paths_.init, "volary-init");
+    return host_.emplace(find_host_facts(paths_));
+}
+
 void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared) {
-    check_required(request.policy, cgroups_);
+    check_required(request.policy, cgroups_, *host_);
     const bool rlimits = cgroups_.backend == LimitsBackend::rlimits;
-    prepared.spec = to_spec(request, paths_.init, bind_by_fd_.value_or(true), rlimits);
+    prepared.spec = to_spec(request, paths_.init, host_->bind_by_fd, rlimits);
+    prepared.spec.notify = host_->notify;
     prepared.compiled = compile(prepared.spec, RealHost());
     cage.take(request, prepared.compiled);
-    cage.report_.layers = layers_of(prepared.spec);
+    cage.report_.layers = layer_words(prepared.spec, *host_);
     cage.report_.limits_backend = to_string(cgroups_.backend);
     add_pipes(request, cage, prepared);
     for (auto& source : open_sources(prepared.compiled.sources))

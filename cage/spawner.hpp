@@ -6,6 +6,7 @@
 #include "base/policy.hpp"
 #include "base/task_scope.hpp"
 #include "cage/denial.hpp"
+#include "cage/host_facts.hpp"
 #include "cage/limits.hpp"
 
 #include <chrono>
@@ -66,18 +67,14 @@ struct CageExit {
     std::vector<std::string> planted;
 };
 
-/// The programs of the chain, as absolute paths.
-struct SpawnerPaths {
-    std::string bwrap, shim, init;
-};
-
 /// bwrap from PATH, shim and init beside this program.
 SpawnerPaths find_programs();
 
 struct SpawnerHooks {
     /// A limit acted: "wall", "memory", "pids"; `detail` in words.
     std::function<void(CageId, std::string limit, std::string detail)> on_limit = {};
-    /// Protected paths were made (layer "planted"); once, when the cage has ended.
+    /// System calls were refused (layer "syscall"; already counted and rate-limited), or protected
+    /// paths were made (layer "planted"; once, when the cage has ended).
     std::function<void(CageId, Denial)> denied = {};
 };
 
@@ -96,6 +93,10 @@ public:
     /// (naming the rule), denied for uid 0 or an escape, unavailable for a missing program or a
     /// host without user namespaces, io for a step that failed (naming it).
     asio::awaitable<std::shared_ptr<Cage>> spawn(SpawnRequest request);
+
+    /// Throws Error{unavailable} naming the program that is missing.
+    const HostFacts& host();
+    const SpawnerPaths& paths() const noexcept { return paths_; }
 
     /// Ends every cage at once and returns when none is left.
     asio::awaitable<void> close();
@@ -120,7 +121,7 @@ private:
     Gatekeeper& gatekeeper_;
     SpawnerHooks hooks_;
     CgroupPlace cgroups_;
-    std::optional<bool> bind_by_fd_;
+    std::optional<HostFacts> host_;
     std::vector<std::weak_ptr<Cage>> cages_;
     TaskScope tasks_;
 };

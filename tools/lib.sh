@@ -131,16 +131,19 @@ program_targets() {
 
 release_options=(--buildtype=release -Doptimization=2 -Db_ndebug=if-release -Dpch=true)
 
-# Creates the system user and group that run the daemon when root started it.
+# Creates the system user and group that run the daemon when root started it: as
+# systemd/volary.sysusers says, by systemd-sysusers where it is there, else with the same values.
 ensure_system_user() {
-    if ! getent group volary >/dev/null; then
-        say "creating the system group volary"
-        groupadd --system volary
+    if ! getent passwd volary >/dev/null || ! getent group volary >/dev/null; then
+        say "creating the system user volary (systemd/volary.sysusers)"
+        if command -v systemd-sysusers >/dev/null; then
+            systemd-sysusers "$root/systemd/volary.sysusers" >&2 || true
+        fi
     fi
+    if ! getent group volary >/dev/null; then groupadd --system volary; fi
     if ! getent passwd volary >/dev/null; then
-        say "creating the system user volary (home /var/lib/volary)"
         useradd --system --gid volary --home-dir /var/lib/volary \
-            --shell /usr/sbin/nologin volary
+            --comment "volary, keeper of caged agents" --shell /usr/sbin/nologin volary
     fi
     install -d -m 0750 -o volary -g volary /var/lib/volary
 }
@@ -159,6 +162,15 @@ exec_as_volary() {
 }
 
 as_volary() { (exec_as_volary "$@"); }
+
+# Becomes a daemon: one that root starts makes its cgroups and folders, and then drops to the system
+# user by itself.
+exec_daemon() {
+    if [ "$(id -u)" != 0 ]; then exec_as_volary "$@"; fi
+    cd / || exit 1
+    exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        LANG=C.UTF-8 "${volary_env[@]}" "$@"
+}
 
 # stage_programs DEST PROGRAM...: copies programs where the system user can run but not change them.
 stage_programs() {

@@ -12,7 +12,9 @@
 namespace volary::cage {
 namespace {
 
-// From include/uapi/linux/landlock.h of Linux 6.12; Debian 12's header stops at ABI 2.
+// From include/uapi/linux/landlock.h of Linux 6.18; Debian 12's header stops at ABI 2. ABI 7 adds
+// flags for audit records only, which stay as they are by default: none for the command's own
+// calls.
 struct RulesetAttribute {
     std::uint64_t handled_access_fs;
     std::uint64_t handled_access_net;  // ABI 4

@@ -2,6 +2,7 @@
 // volary-init: the first program of ours inside a cage. It closes what it was not given, sets the
 // limits, locks itself in, tells the shim, and becomes the runner.
 #include "base/unique_fd.hpp"
+#include "cage/init/filter.hpp"
 #include "cage/init/landlock.hpp"
 #include "cage/init/options.hpp"
 #include "cage/init/sync.hpp"
@@ -20,6 +21,7 @@
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include <utility>
 
 namespace volary::cage {
 namespace {
@@ -129,10 +131,30 @@ StepResult verify_places(const InitOptions& options) {
     return {};
 }
 
-void wait_for_go() {
-    const char ready = sync::kReady;
+/// Says that all is applied, with the filter's listener where there is one.
+bool send_ready(int listener) {
+    char ready = sync::kReady;
+    iovec part{&ready, 1};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    if (listener >= 0) {
+        message.msg_control = control;
+        message.msg_controllen = sizeof control;
+        auto* c = CMSG_FIRSTHDR(&message);
+        c->cmsg_level = SOL_SOCKET;
+        c->cmsg_type = SCM_RIGHTS;
+        c->cmsg_len = CMSG_LEN(sizeof(int));
+        std::memcpy(CMSG_DATA(c), &listener, sizeof listener);
+    }
+    return ::sendmsg(kSync, &message, MSG_NOSIGNAL) == 1;
+}
+
+void wait_for_go(UniqueFd listener) {
     char answer = 0;
-    if (::send(kSync, &ready, 1, MSG_NOSIGNAL) != 1) ::_exit(sync::kExitFailed);
+    if (!send_ready(listener.get())) ::_exit(sync::kExitFailed);
+    listener.reset();
     while (::recv(kSync, &answer, 1, 0) < 0 && errno == EINTR) {
     }
     // The shim has gone: nobody would hold this cage.
@@ -148,12 +170,17 @@ int main(int argc, char** argv) {
         std::puts("volary-init " VOLARY_VERSION);
         return 0;
     }
+    if (argc > 1 && std::strcmp(argv[1], "--can-notify") == 0) return can_notify() ? 0 : 1;
     InitOptions options;
     std::string problem;
     if (!parse_init_options(argc, argv, options, problem)) {
         std::fprintf(stderr, "volary-init: not a command line of volary: %s\n", problem.c_str());
         return 2;
     }
+    FilterProgram filter;
+    volary::UniqueFd listener;
+    sync_socket = options.sync;
+    need(read_filter(options.seccomp, filter));
     need(close_descriptors(options));
     reset_signals();
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) fail(step_error("set no_new_privs"));
@@ -161,7 +188,9 @@ int main(int argc, char** argv) {
     need(verify_places(options));
     need(set_limits(options));
     need(apply_landlock(options));
-    wait_for_go();
+    // Last: from here on even this program is held to what the command may do.
+    need(install_filter(filter, options.listener, listener));
+    wait_for_go(std::move(listener));
     ::execvp(options.command[0], options.command.data());
     fail(step_error("execute", options.command[0]));
 }

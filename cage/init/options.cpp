@@ -26,6 +26,8 @@ bool take(std::string_view name, char* value, InitOptions& out) {
     if (!to_number(value, number)) return false;
     if (name == "--sync") return out.sync = static_cast<int>(number), true;
     if (name == "--signals") return out.signals = static_cast<int>(number), true;
+    if (name == "--seccomp") return out.seccomp = static_cast<int>(number), true;
+    if (name == "--listener") return out.listener = number != 0, number <= 1;
     if (name == "--files") return out.files = number, true;
     if (name == "--processes") return out.processes = number, true;
     if (name == "--data") return out.data = number, true;

@@ -10,8 +10,10 @@ namespace volary::cage {
 /// The command line of volary-init; the compiler of the cage writes it, parse_init_options reads
 /// it.
 struct InitOptions {
-    int sync = -1;     ///< --sync FD: socket to the shim
-    int signals = -1;  ///< --signals FD: becomes descriptor 3 of the runner
+    int sync = -1;          ///< --sync FD: socket to the shim
+    int signals = -1;       ///< --signals FD: becomes descriptor 3 of the runner
+    int seccomp = -1;       ///< --seccomp FD: file with the inner filter; none: there is none
+    bool listener = false;  ///< --listener 1: send the filter's listener to the shim
     /// Limits of each process, 0: not set. `data` is RLIMIT_DATA in bytes: the fallback for memory
     /// where no cgroup holds it. Not RLIMIT_AS: runtimes reserve far more address space than they
     /// touch, and RLIMIT_DATA counts private writable pages only.

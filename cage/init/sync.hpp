@@ -5,7 +5,9 @@ namespace volary::cage::sync {
 
 /// What volary-init says to the shim over their SOCK_SEQPACKET pair. The kernel tells the shim the
 /// sender's pid (SO_PASSCRED), translated into the shim's pid namespace.
-constexpr char kReady = 'R';   ///< everything is applied; waits for kGo before it executes
+/// Everything is applied; waits for kGo before it executes. The listener of the notified system
+/// calls comes beside it where the launch says so.
+constexpr char kReady = 'R';
 constexpr char kFailed = 'F';  ///< then "ERRNO\0STEP\0SUBJECT"; init exits with kExitFailed
 constexpr char kGo = 'G';      ///< shim -> init
 

@@ -202,6 +202,7 @@ std::string encode(const Launch& message) {
     out.list(message.joins, [&](auto index) { out.integer(index); });
     put(out, message.native);
     out.list(message.overlays, [&](auto& o) { put(out, o); });
+    out.flag(message.notify);
     return out.take();
 }
 
@@ -218,6 +219,7 @@ std::optional<Launch> decode_launch(std::string_view frame) {
     in.list([&] { out.joins.push_back(in.integer<std::uint16_t>()); });
     out.native = get_native(in);
     in.list([&] { out.overlays.push_back(get_overlay(in)); });
+    out.notify = in.flag();
     return finish(in, std::move(out));
 }
 
@@ -365,6 +367,27 @@ std::optional<Mounted> decode_mounted(std::string_view frame) {
     out.request = in.integer<std::uint32_t>();
     out.step = in.text();
     out.error = in.integer<std::int32_t>();
+    return finish(in, std::move(out));
+}
+
+std::string encode(const DeniedCall& message) {
+    Writer out(Type::denied_call);
+    out.integer(message.number);
+    out.integer(message.argument);
+    out.integer(message.pid);
+    out.text(message.command);
+    out.integer(message.count);
+    return out.take();
+}
+
+std::optional<DeniedCall> decode_denied_call(std::string_view frame) {
+    Reader in(frame, Type::denied_call);
+    DeniedCall out;
+    out.number = in.integer<std::int32_t>();
+    out.argument = in.integer<std::uint64_t>();
+    out.pid = in.integer<std::int32_t>();
+    out.command = in.text();
+    out.count = in.integer<std::uint32_t>();
     return finish(in, std::move(out));
 }
 

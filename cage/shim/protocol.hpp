@@ -31,12 +31,13 @@ enum class Type : std::uint8_t {
     kill = 4,    ///< end every process of the cage now
     mount = 5,   ///< bind one more path into the running cage
     // shim -> daemon
-    sockets = 64,  ///< the plan's sockets in order, then the packet socket; several frames
-    started = 65,  ///< the runner has been executed
-    exited = 66,   ///< no process of the cage is left; the shim ends after this
-    failed = 67,   ///< the launch failed at a step; `exited` follows
-    bound = 68,    ///< answer to `bind`
-    mounted = 70   ///< answer to `mount`
+    sockets = 64,      ///< the plan's sockets in order, then the packet socket; several frames
+    started = 65,      ///< the runner has been executed
+    exited = 66,       ///< no process of the cage is left; the shim ends after this
+    failed = 67,       ///< the launch failed at a step; `exited` follows
+    bound = 68,        ///< answer to `bind`
+    denied_call = 69,  ///< system calls that were refused by user notification
+    mounted = 70       ///< answer to `mount`
 };
 
 /// One word of bwrap's command line. The numbers of descriptors are known to the shim alone.
@@ -124,6 +125,7 @@ struct Launch {
     std::vector<std::uint16_t> joins;  ///< cgroup.procs files that the cage's first process enters
     std::optional<Native> native;      ///< `bwrap` and `options` are then empty
     std::vector<Overlay> overlays;
+    bool notify = false;  ///< volary-init sends the listener of its filter; without it: no start
     bool operator==(const Launch&) const = default;
 };
 
@@ -189,6 +191,16 @@ struct Bound {
     bool operator==(const Bound&) const = default;
 };
 
+/// Refused calls of one kind by processes of one name.
+struct DeniedCall {
+    std::int32_t number = 0;     ///< of the call; -1: of several kinds, too many to tell apart
+    std::uint64_t argument = 0;  ///< what it was refused for: family, flags, ioctl request; else 0
+    std::int32_t pid = 0;        ///< host pid of the thread that tried last
+    std::string command;         ///< its name as it calls itself; any bytes; empty: it was gone
+    std::uint32_t count = 1;     ///< since this was last told
+    bool operator==(const DeniedCall&) const = default;
+};
+
 std::string encode(const Launch& message);
 std::string encode(const Bind& message);
 std::string encode(const Signal& message);
@@ -200,6 +212,7 @@ std::string encode(const Started& message);
 std::string encode(const Exited& message);
 std::string encode(const Failed& message);
 std::string encode(const Bound& message);
+std::string encode(const DeniedCall& message);
 
 /// The type of a frame; nothing for a frame of another version or too short to be one.
 std::optional<Type> type_of(std::string_view frame) noexcept;
@@ -215,5 +228,6 @@ std::optional<Failed> decode_failed(std::string_view frame);
 std::optional<Bound> decode_bound(std::string_view frame);
 std::optional<Mount> decode_mount(std::string_view frame);
 std::optional<Mounted> decode_mounted(std::string_view frame);
+std::optional<DeniedCall> decode_denied_call(std::string_view frame);
 
 }  // namespace volary::cage::wire

@@ -79,6 +79,7 @@ int Shim::run() {
     }
     (void)drop_capabilities();
     loop();
+    tell(notifier_.finish());
     return send_packet(control_.get(), wire::encode(exited_)) ? 0 : 1;
 }
 
@@ -105,6 +106,7 @@ StepResult Shim::launch() {
     const auto request = wire::decode_launch(packet.bytes);
     if (!request) return StepError{"read launch", "not a launch request of this version", 0};
     if (request->keep_session) ignore_terminal_signals();
+    notify_ = request->notify;
     // bwrap builds the cage while the sockets are made: its child waits for our word before it
     // executes the runner, so the two need no order.
     if (auto failed = start_cage(*request, std::move(packet.fds), launched_)) return failed;
@@ -141,12 +143,15 @@ StepResult Shim::hand_over_sockets(const std::vector<wire::BindSpec>& specs) {
 void Shim::loop() {
     reap();
     while (!gone_) {
-        pollfd waits[3] = {
+        const auto now = now_us() / 1000;
+        pollfd waits[4] = {
             {children_.get(), POLLIN, 0},
             {control_.get(), POLLIN, 0},
-            {launched_.sync.get(), POLLIN, 0}
+            {launched_.sync.get(), POLLIN, 0},
+            {notifier_.poll_fd(now), POLLIN, 0}
         };
-        if (::poll(waits, 3, -1) < 0 && errno != EINTR) kill_all();
+        if (::poll(waits, 4, notifier_.poll_wait(now)) < 0 && errno != EINTR) kill_all();
+        tell(notifier_.serve(waits[3].revents, now_us() / 1000));
         if (waits[2].revents != 0) on_sync();
         if (waits[1].revents != 0) on_control();
         if (waits[0].revents != 0) reap();
@@ -197,11 +202,18 @@ void Shim::on_sync() {
         return;
     }
     const char kind = packet.bytes.front();
-    if (kind == sync::kReady && !runner_) on_ready(packet.sender_pid);
+    if (kind == sync::kReady && !runner_) return on_ready(std::move(packet));
     if (kind == sync::kFailed) on_init_failed(std::string_view(packet.bytes).substr(1));
 }
 
-void Shim::on_ready(pid_t runner) {
+void Shim::on_ready(Packet packet) {
+    const pid_t runner = packet.sender_pid;
+    // What the outer filter lets through would then be held by the inner one's ENOSYS alone.
+    if (notify_ && packet.fds.empty()) {
+        fail({"set the filter", "volary-init sent no listener", 0});
+        return kill_all();
+    }
+    if (notify_) notifier_.attach(std::move(packet.fds.front()));
     // The sender waits for our answer, so neither pid can have been reused.
     started_.runner = runner;
     started_.init = parent_of(runner);
@@ -225,6 +237,10 @@ void Shim::on_init_failed(std::string_view message) {
     error.step = message.substr(first + 1, second - first - 1);
     error.subject = message.substr(second + 1);
     fail(error);
+}
+
+void Shim::tell(const std::vector<wire::DeniedCall>& calls) {
+    for (const auto& call : calls) (void)send_packet(control_.get(), wire::encode(call));
 }
 
 void Shim::reap() {

@@ -4,6 +4,7 @@
 #include "base/unique_fd.hpp"
 #include "cage/shim/channel.hpp"
 #include "cage/shim/launch.hpp"
+#include "cage/shim/notify.hpp"
 #include "cage/shim/step.hpp"
 
 #include <sys/types.h>
@@ -30,8 +31,9 @@ private:
     void on_bind(const wire::Bind& bind);
     void on_mount(const wire::Mount& mount, const Packet& packet);
     void on_sync();
-    void on_ready(pid_t runner);
+    void on_ready(Packet packet);
     void on_init_failed(std::string_view message);
+    void tell(const std::vector<wire::DeniedCall>& calls);
     void reap();
     void kill_all();
     void fail(const StepError& error);
@@ -41,8 +43,10 @@ private:
     Launched launched_;
     UniqueFd runner_;  ///< pidfds; the runner's is open from `ready` on
     UniqueFd init_;
+    Notifier notifier_;
     wire::Started started_;
     wire::Exited exited_;
+    bool notify_ = false;  ///< the launch wants a listener
     bool killing_ = false;
     bool failed_ = false;
     bool gone_ = false;  ///< no child is left

@@ -19,7 +19,9 @@ std::string from_environment(const char* name, const std::string& fallback) {
     return value != nullptr && *value == '/' ? std::string(value) : fallback;
 }
 
+/// Root is one too: the daemon that it starts becomes the system user.
 bool is_system_user() {
+    if (::geteuid() == 0) return true;
     const auto* user = ::getpwuid(::geteuid());
     return user != nullptr && std::string_view(user->pw_name) == "volary";
 }

@@ -13,6 +13,7 @@
 #include "daemon/app/credentials.hpp"
 #include "daemon/app/network.hpp"
 #include "daemon/app/page.hpp"
+#include "daemon/app/privileges.hpp"
 #include "daemon/http/router.hpp"
 #include "daemon/http/server.hpp"
 #include "daemon/model/broker.hpp"
@@ -37,15 +38,6 @@ namespace {
 
 constexpr const char* kOperator = "operator";
 constexpr const char* kLoopback = "loopback";
-
-void refuse_root() {
-    if (::geteuid() != 0 && ::getuid() != 0) return;
-    throw Error(
-        Errc::denied,
-        "volary does not run as root: a cage of root's could change the host; start it with ./run, "
-        "or as the system user: setpriv --reuid volary --regid volary --init-groups volary serve"
-    );
-}
 
 void ensure_folder(const std::string& path) {
     std::error_code error;
@@ -72,7 +64,11 @@ void require_programs(const cage::SpawnerPaths& paths, const std::string& agent)
         if (::access(path.c_str(), X_OK) != 0)
             throw Error(
                 Errc::unavailable,
-                fmt::format("\"{}\" is missing: it belongs beside this program", path)
+                fmt::format(
+                    "\"{}\" is missing or cannot be executed by this user: it belongs beside this "
+                    "program",
+                    path
+                )
             );
     }
 }
@@ -179,6 +175,9 @@ private:
         hooks.on_limit = [this](
                              const CageId& cage, const std::string& limit, const std::string& detail
                          ) { engine_.limited(cage, limit, detail); };
+        hooks.denied = [this](const CageId&, const cage::Denial& denial) {
+            engine_.denied(denial);
+        };
         return hooks;
     }
 
@@ -268,7 +267,7 @@ asio::awaitable<void> live(Daemon& daemon, int ready_fd) {
 }  // namespace
 
 int serve(const Config& config, int ready_fd) {
-    refuse_root();
+    if (is_root()) become_system_user(folders_for(config.state, config.listen));
     require_programs(cage::find_programs(), agent_program());
     // Files and sockets are the daemon's own, and for the operator socket its group's.
     ::umask(0007);

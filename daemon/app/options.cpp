@@ -3,12 +3,13 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/suggestion.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "daemon/app/config.hpp"
 #include "daemon/app/daemon.hpp"
 #include "daemon/app/network.hpp"
+#include "daemon/app/privileges.hpp"
 #include "daemon/cli/verbs.hpp"
-#include "dsl/scalars.hpp"
 
 #include <cstdlib>
 #include <filesystem>
@@ -211,6 +212,10 @@ void add_cage(CLI::App& app, Options& o) {
 
 void add_rest(CLI::App& app, Options& o) {
     add_verb(app, o, "status", "how the daemon is", [&o] { return cli::status(o.context); });
+    add_verb(app, o, "doctor", "prove each layer of a cage on this host (needs no daemon)", [&o] {
+        if (is_root()) become_system_user({});
+        return cli::doctor(o.context);
+    });
     auto* auth = app.add_subcommand("auth", "sign in");
     auth->require_subcommand(1);
     add_verb(*auth, o, "launch-url", "a URL that signs one browser in, once", [&o] {
@@ -233,7 +238,7 @@ std::optional<std::string> missing_verb(const CLI::App& app) {
     while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
     if (at->get_require_subcommand_min() == 0) return std::nullopt;
     const auto typed = at->remaining();
-    dsl::Suggestion suggestion(typed.empty() ? "" : typed.front());
+    Suggestion suggestion(typed.empty() ? "" : typed.front());
     std::string verbs;
     for (const auto* verb : at->get_subcommands([](const CLI::App*) { return true; })) {
         suggestion.offer(verb->get_name());

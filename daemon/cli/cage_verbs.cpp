@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.hpp"
+#include "cage/doctor.hpp"
 #include "cage/explain.hpp"
 #include "cage/run.hpp"
 #include "daemon/cli/verbs.hpp"
@@ -21,6 +22,14 @@ CagePolicy load(const CageOptions& options) {
     for (const auto& diagnostic : loaded.diagnostics) details.push_back(diagnostic.text());
     Error error(Errc::invalid, fmt::format("the policy \"{}\" cannot be used", options.policy));
     throw error.with_details(std::move(details));
+}
+
+asio::awaitable<int> tell_doctor(bool json) {
+    const auto checks = co_await cage::examine_host();
+    auto text = json ? cage::doctor_json(checks) : cage::doctor_text(checks);
+    while (text.ends_with('\n')) text.pop_back();
+    print_line(text);
+    co_return cage::is_sound(checks) ? 0 : 1;
 }
 
 }  // namespace
@@ -48,6 +57,12 @@ int cage_explain(const Context& context, const CageOptions& options) {
     else
         print_line(cage::explain_text(policy, host));
     return 0;
+}
+
+int doctor(const Context& context) {
+    const bool json = context.json;
+    const auto verb = [json](const asio::any_io_executor&) { return tell_doctor(json); };
+    return run(verb);
 }
 
 }  // namespace volary::cli

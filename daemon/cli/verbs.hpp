@@ -69,6 +69,8 @@ struct CageOptions {
 /// `network`: what the operator's config says about it.
 int cage_run(const CageOptions& options, cage::GatekeeperConfig network);
 int cage_explain(const Context& context, const CageOptions& options);
+/// 0 when no layer is broken, else 1.
+int doctor(const Context& context);
 
 /// One event in words, for people; empty for what only machines need.
 std::string event_line(const Json& event);

@@ -72,3 +72,21 @@ TEST_CASE("a process's state is read behind its name", "[limits]") {
     CHECK_FALSE(parse_stat("42 (a)", state));
     CHECK_FALSE(parse_stat("42 (a) S x", state));
 }
+
+TEST_CASE("root makes a folder below its own cgroup in each tree that limits use", "[limits]") {
+    const char* own = "8:pids:/\n4:memory:/a/b\n2:cpuacct:/\n0::/\n";
+    const char* mounts =
+        "1 0 0:1 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+        "2 0 0:2 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids\n"
+        "3 0 0:3 / /sys/fs/cgroup/cpuacct rw - cgroup cgroup rw,cpuacct\n"
+        "4 0 0:4 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n"
+        "5 0 0:5 / /tmp rw - tmpfs tmpfs rw\n";
+    CHECK(
+        cgroup_homes("volary", own, mounts) ==
+        std::vector<std::string>{
+            "/sys/fs/cgroup/memory/a/b/volary", "/sys/fs/cgroup/pids/volary",
+            "/sys/fs/cgroup/unified/volary"
+        }
+    );
+    CHECK(cgroup_homes("volary", own, "").empty());
+}

@@ -35,6 +35,7 @@ wire::Launch sample() {
         {wire::RootStep::Kind::tmpfs, false, false, false, "/tmp", "", 0, 01777, 1U << 30U, 99},
     };
     launch.native = native;
+    launch.notify = true;
     return launch;
 }
 
@@ -59,6 +60,8 @@ TEST_CASE("each message comes back as it was sent", "[shim]") {
     CHECK(wire::decode_failed(wire::encode(failed)) == failed);
     const wire::Bound bound{4, 13};
     CHECK(wire::decode_bound(wire::encode(bound)) == bound);
+    const wire::DeniedCall call{165, std::uint64_t{1} << 33U, 12, "sh", 4};
+    CHECK(wire::decode_denied_call(wire::encode(call)) == call);
 }
 
 TEST_CASE("a frame that is cut off, has a tail or another version is refused", "[shim]") {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cage/seccomp.hpp"
 
+#include "base/error.hpp"
+#include "cage/refused_call.hpp"
+
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -17,6 +20,8 @@
 
 using namespace volary;
 using namespace volary::cage;
+using Catch::Contains;
+using Catch::Equals;
 
 namespace {
 
@@ -39,9 +44,8 @@ bool holds(const sock_filter& step, std::uint32_t a) {
     }
 }
 
-/// What the kernel would answer: runs the classic BPF that libseccomp makes.
-std::uint32_t verdict(SeccompProfile profile, const seccomp_data& data) {
-    const auto& bytes = seccomp_filter(profile);
+/// What the kernel would make of one program: runs the classic BPF that libseccomp makes.
+std::uint32_t verdict(const std::string& bytes, const seccomp_data& data) {
     std::vector<sock_filter> code(bytes.size() / sizeof(sock_filter));
     std::memcpy(code.data(), bytes.data(), bytes.size());
     std::uint32_t a = 0;
@@ -59,11 +63,47 @@ std::uint32_t verdict(SeccompProfile profile, const seccomp_data& data) {
     return SECCOMP_RET_KILL_PROCESS;
 }
 
+/// Of both programs: the kernel takes the action with the lower number, as a signed one
+/// (seccomp(2), "precedence").
+std::uint32_t verdict(const SeccompPrograms& programs, const seccomp_data& data) {
+    const auto outer = verdict(programs.outer, data);
+    if (programs.inner.empty()) return outer;
+    const auto inner = verdict(programs.inner, data);
+    const auto rank = [](std::uint32_t action) {
+        return static_cast<std::int32_t>(action & SECCOMP_RET_ACTION_FULL);
+    };
+    return rank(inner) <= rank(outer) ? inner : outer;
+}
+
+seccomp_data make_call(
+    int number, std::uint64_t a0 = 0, std::uint64_t a1 = 0, std::uint64_t a2 = 0
+) {
+    return {number, AUDIT_ARCH_X86_64, 0, {a0, a1, a2, 0, 0, 0}};
+}
+
 std::uint32_t call(
     int number, std::uint64_t a0 = 0, std::uint64_t a1 = 0, std::uint64_t a2 = 0,
     SeccompProfile profile = SeccompProfile::standard
 ) {
-    return verdict(profile, {number, AUDIT_ARCH_X86_64, 0, {a0, a1, a2, 0, 0, 0}});
+    return verdict(seccomp_programs({profile, {}, {}}, Notify::no), make_call(number, a0, a1, a2));
+}
+
+std::uint32_t told(int number, std::uint64_t a0 = 0, std::uint64_t a1 = 0, std::uint64_t a2 = 0) {
+    return verdict(seccomp_programs({}, Notify::yes), make_call(number, a0, a1, a2));
+}
+
+std::uint32_t by_rules(const SeccompRules& rules, int number, Notify notify = Notify::no) {
+    return verdict(seccomp_programs(rules, notify), make_call(number));
+}
+
+std::string problem(SeccompRules rules) {
+    try {
+        (void)seccomp_programs(rules, Notify::yes);
+    } catch (const Error& error) {
+        CHECK(error.code() == Errc::invalid);
+        return error.what();
+    }
+    return {};
 }
 
 constexpr std::uint32_t refused(int error) {
@@ -137,8 +177,100 @@ TEST_CASE("nothing can be typed into a terminal", "[seccomp]") {
 }
 
 TEST_CASE("a call of another architecture kills", "[seccomp]") {
-    CHECK(
-        verdict(SeccompProfile::standard, {20, AUDIT_ARCH_I386, 0, {}}) == SECCOMP_RET_KILL_PROCESS
+    for (const auto notify : {Notify::no, Notify::yes}) {
+        const auto programs = seccomp_programs({}, notify);
+        CHECK(verdict(programs, {20, AUDIT_ARCH_I386, 0, {}}) == SECCOMP_RET_KILL_PROCESS);
+        CHECK(verdict(programs, make_call(0x40000000 | SYS_read)) == SECCOMP_RET_KILL_PROCESS);
+    }
+}
+
+TEST_CASE("what is told passes the outer filter and waits at the inner one", "[seccomp]") {
+    for (const int number :
+         {SYS_mount, SYS_unshare, SYS_setns, SYS_ptrace, SYS_bpf, SYS_keyctl, SYS_io_uring_setup,
+          SYS_perf_event_open, SYS_userfaultfd, SYS_init_module}) {
+        CHECK(told(number) == SECCOMP_RET_USER_NOTIF);
+        CHECK(
+            verdict(seccomp_programs({}, Notify::yes).outer, make_call(number)) == SECCOMP_RET_ALLOW
+        );
+    }
+    CHECK(told(SYS_clone, CLONE_NEWUSER | SIGCHLD) == SECCOMP_RET_USER_NOTIF);
+    CHECK(told(SYS_socket, AF_VSOCK) == SECCOMP_RET_USER_NOTIF);
+    CHECK(told(SYS_socket, AF_NETLINK, SOCK_RAW, 9) == SECCOMP_RET_USER_NOTIF);
+    CHECK(told(SYS_ioctl, 0, 0x1'0000'5412ULL) == SECCOMP_RET_USER_NOTIF);
+    // What is not on the list is refused as ever, and what was allowed still is.
+    CHECK(told(SYS_swapon) == refused(EPERM));
+    CHECK(told(SYS_clone3) == refused(ENOSYS));
+    CHECK(told(SYS_personality, 0x0040000) == refused(EPERM));
+    CHECK(told(SYS_socket, AF_INET6, SOCK_STREAM) == SECCOMP_RET_ALLOW);
+    CHECK(told(SYS_clone, SIGCHLD) == SECCOMP_RET_ALLOW);
+    CHECK(told(SYS_ioctl, 0, 0x5413) == SECCOMP_RET_ALLOW);
+}
+
+TEST_CASE("a caged program cannot have a listener of its own", "[seccomp]") {
+    CHECK(told(SYS_seccomp, 1, SECCOMP_FILTER_FLAG_NEW_LISTENER) == refused(EPERM));
+    CHECK(told(SYS_seccomp, 1, SECCOMP_FILTER_FLAG_NEW_LISTENER | 1U) == refused(EPERM));
+    CHECK(told(SYS_seccomp, 1, 0) == SECCOMP_RET_ALLOW);
+}
+
+TEST_CASE("every call refused without telling is refused with it", "[seccomp]") {
+    for (int number = 0; number < 470; ++number) {
+        const bool allowed = call(number) == SECCOMP_RET_ALLOW;
+        CHECK((told(number) == SECCOMP_RET_ALLOW) == allowed);
+    }
+}
+
+TEST_CASE("a policy adds and removes calls by name", "[seccomp]") {
+    for (const auto notify : {Notify::no, Notify::yes}) {
+        CHECK(by_rules({{}, {"ptrace"}, {}}, SYS_ptrace, notify) == SECCOMP_RET_ALLOW);
+        CHECK(by_rules({{}, {"kcmp"}, {}}, SYS_kcmp, notify) == SECCOMP_RET_ALLOW);
+        CHECK(by_rules({{}, {"ptrace"}, {}}, SYS_mount, notify) != SECCOMP_RET_ALLOW);
+        CHECK(by_rules({{}, {}, {"chmod"}}, SYS_chmod, notify) == refused(EPERM));
+        CHECK(by_rules({{}, {}, {"chmod"}}, SYS_fchmod, notify) == SECCOMP_RET_ALLOW);
+        CHECK(by_rules({{}, {}, {"socket"}}, SYS_socket, notify) == refused(EPERM));
+        CHECK(by_rules({{}, {}, {"keyctl"}}, SYS_keyctl, notify) != SECCOMP_RET_ALLOW);
+    }
+    const SeccompRules strict{SeccompProfile::relaxed, {}, {"ptrace"}};
+    CHECK(by_rules(strict, SYS_ptrace) == refused(EPERM));
+    CHECK(seccomp_programs({}, Notify::no).inner.empty());
+    CHECK(by_rules({{}, {"personality"}, {}}, SYS_personality) == SECCOMP_RET_ALLOW);
+}
+
+TEST_CASE("rules that cannot be enforced name the call and the reason", "[seccomp]") {
+    CHECK_THAT(
+        problem({{}, {"ptrase"}, {}}),
+        Equals("seccomp.add: \"ptrase\" is no system call; did you mean \"ptrace\"?")
     );
-    CHECK(call(0x40000000 | SYS_read) == SECCOMP_RET_KILL_PROCESS);
+    CHECK_THAT(
+        problem({{}, {}, {"zzzzzzzz"}}), Equals("seccomp.remove: \"zzzzzzzz\" is no system call")
+    );
+    for (const char* name :
+         {"mount", "unshare", "bpf", "keyctl", "open_by_handle_at", "io_uring_setup"})
+        CHECK_THAT(problem({{}, {name}, {}}), Contains("is refused in every cage"));
+    for (const char* name : {"socket", "clone", "clone3", "ioctl"})
+        CHECK_THAT(problem({{}, {name}, {}}), Contains("is refused in every cage"));
+    for (const char* name : {"execve", "exit_group", "mmap", "openat"})
+        CHECK_THAT(problem({{}, {}, {name}}), Contains("is needed to start"));
+    CHECK_THAT(problem({{}, {"kcmp"}, {"kcmp"}}), Contains("is in seccomp.remove too"));
+    // Another architecture has it.
+    CHECK(problem({{}, {}, {"umount"}}).empty());
+}
+
+TEST_CASE("a refused call is told in words that a rule could hold", "[seccomp]") {
+    const auto denial = to_denial({SYS_ptrace, 0, 7, "gdb", 3});
+    CHECK(denial.layer == "syscall");
+    CHECK(denial.what == "ptrace by gdb");
+    CHECK(denial.process == "gdb");
+    CHECK(denial.rule == "seccomp: {add: [ptrace]}");
+    CHECK(denial.count == 3);
+    CHECK(to_denial({SYS_socket, AF_VSOCK, 7, "x", 1}).what == "socket AF_VSOCK by x");
+    CHECK(to_denial({SYS_socket, 45, 7, "x", 1}).what == "socket family 45 by x");
+    CHECK(
+        to_denial({SYS_clone, CLONE_NEWUSER | CLONE_NEWNET, 7, "x", 1}).what ==
+        "clone of namespaces (user, net) by x"
+    );
+    CHECK(to_denial({SYS_ioctl, 0x5412, 7, "x", 1}).what == "ioctl TIOCSTI by x");
+    CHECK(to_denial({SYS_mount, 0, 7, "", 1}).what == "mount");
+    CHECK(to_denial({SYS_mount, 0, 7, "a\x1b[2J\n", 1}).process == "a?[2J?");
+    CHECK(to_denial({SYS_mount, 0, 7, "sh", 1}).rule.empty());
+    CHECK(to_denial({-1, 0, 0, "", 9}).count == 9);
 }

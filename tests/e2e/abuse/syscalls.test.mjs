@@ -55,7 +55,21 @@ libc = ctypes.CDLL(None, use_errno=True)
 def name(code): return errno.errorcode.get(code, str(code))
 `;
 
-/** The errno that each call ends with, by its name; "0" when it succeeds. */
+/** Refused by user notification: each attempt is told, by these words. */
+const kTold = {
+  mount: "mount", umount2: "umount2", pivot_root: "pivot_root", chroot: "chroot", open_tree: "open_tree",
+  move_mount: "move_mount", fsopen: "fsopen", fsmount: "fsmount", fspick: "fspick",
+  mount_setattr: "mount_setattr", unshare: "unshare", setns: "setns", ptrace: "ptrace",
+  pidfd_getfd: "pidfd_getfd", bpf: "bpf", init_module: "init_module", finit_module: "finit_module",
+  kexec_load: "kexec_load", keyctl: "keyctl", add_key: "add_key", request_key: "request_key",
+  userfaultfd: "userfaultfd", perf_event_open: "perf_event_open", io_uring_setup: "io_uring_setup",
+  "clone with CLONE_NEWUSER": "clone of namespaces (user)",
+  "clone with CLONE_NEWNET": "clone of namespaces (net)",
+  "clone with CLONE_NEWNS": "clone of namespaces (mount)",
+  "ioctl TIOCSTI": "ioctl TIOCSTI", "ioctl TIOCLINUX": "ioctl TIOCLINUX",
+};
+
+/** The errno that each call ends with, by its name; "0" when it succeeds; and what was told. */
 async function errnos(workspace, calls, policy) {
   const script = `${prologue}
 out = {}
@@ -67,22 +81,67 @@ print(json.dumps(out))
 `;
   const done = await workspace.python(script, policy);
   assert.equal(done.code, 0, done.stderr);
-  return JSON.parse(done.stdout);
+  return { got: JSON.parse(done.stdout), told: done.stderr };
 }
 
 const onlyX86 = { skip: arch() !== "x64" && "the numbers are those of x86-64" };
 
 test("system calls", onlyX86, async (t) => {
   const workspace = new Workspace(t);
-  const got = await errnos(workspace, { ...kCalls, ...kMissing, ...kFlags });
+  const { got, told } = await errnos(workspace, { ...kCalls, ...kMissing, ...kFlags });
   for (const call of [...Object.keys(kCalls), ...Object.keys(kFlags)])
     await t.test(call, () => assert.equal(got[call], "EPERM"));
   await t.test("clone3", () => assert.equal(got.clone3, "ENOSYS"));
+  for (const [call, words] of Object.entries(kTold)) {
+    await t.test(`${call} is told`, () =>
+      assert.ok(told.includes(`volary: denied (syscall): ${words} by python3`), told));
+  }
+  // A denial names a rule only where a rule can allow it.
+  assert.match(told, /ptrace by python3; "seccomp: \{add: \[ptrace\]\}" would allow it/);
+  assert.doesNotMatch(told, /add: \[(mount|unshare|bpf|keyctl|io_uring_setup)\]/);
+});
+
+test("a flood of refused calls is counted, not told one by one", onlyX86, async (t) => {
+  const workspace = new Workspace(t);
+  const calls = 3000;
+  const script = `${prologue}
+libc.prctl(15, b"flood", 0, 0, 0)
+for _ in range(${calls}): libc.syscall(165, 0, 0, 0, 0, 0)
+print("done")
+`;
+  const done = await workspace.python(script);
+  assert.equal(done.stdout, "done\n", done.stderr);
+  const lines = done.stderr.split("\n").filter((line) => line.includes("mount by flood"));
+  assert.ok(lines.length <= 3, done.stderr);
+  const counts = lines.map((line) => Number(/\((\d+) times\)/.exec(line)?.[1] ?? 1));
+  assert.equal(counts.reduce((a, b) => a + b, 0), calls, done.stderr);
+});
+
+test("seccomp.add and seccomp.remove change what is refused, by name", onlyX86, async (t) => {
+  const workspace = new Workspace(t);
+  const calls = { ptrace: kCalls.ptrace, kcmp: kCalls.kcmp, mount: kCalls.mount, sync: [162] };
+  const policy = "seccomp: { add: [ptrace, kcmp], remove: [sync] }";
+  const { got } = await errnos(workspace, calls, policy);
+  assert.notEqual(got.ptrace, "EPERM");
+  assert.notEqual(got.kcmp, "EPERM");
+  assert.equal(got.mount, "EPERM");
+  assert.equal(got.sync, "EPERM");
+  const plain = await errnos(workspace, calls);
+  assert.equal(plain.got.sync, "0");
+  for (const [list, says] of [
+    ["add: [ptrase]", /"ptrase" is no system call; did you mean "ptrace"\?/],
+    ["add: [mount]", /"mount" is refused in every cage: would change what the cage sees/],
+    ["remove: [execve]", /"execve" is needed to start the command/],
+  ]) {
+    const done = await workspace.caged("true", `seccomp: { ${list} }`);
+    assert.notEqual(done.code, 0);
+    assert.match(done.stderr, says);
+  }
 });
 
 test("what a debugger needs is allowed by the relaxed profile, and nothing else", onlyX86, async (t) => {
   const workspace = new Workspace(t);
-  const got = await errnos(workspace, kCalls, "seccomp: relaxed");
+  const { got } = await errnos(workspace, kCalls, "seccomp: relaxed");
   assert.notEqual(got.ptrace, "EPERM");
   delete got.ptrace;
   assert.deepEqual([...new Set(Object.values(got))], ["EPERM"]);
@@ -133,6 +192,8 @@ print(json.dumps(out))
 `;
   const done = await workspace.python(script);
   assert.equal(done.code, 0, done.stderr);
+  for (const family of ["AF_VSOCK", "AF_PACKET", "AF_ALG", "AF_NETLINK"])
+    assert.ok(done.stderr.includes(`denied (syscall): socket ${family} by python3`), done.stderr);
   for (const [family, got] of Object.entries(JSON.parse(done.stdout))) {
     const raw = family.startsWith("raw");
     await t.test(family, () => assert.equal(got, raw ? "EPERM" : "EAFNOSUPPORT"));

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cage/host_facts.hpp"
+
+#include "base/child.hpp"
+#include "base/error.hpp"
+#include "cage/compiler.hpp"
+
+#include <array>
+#include <cerrno>
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+
+namespace volary::cage {
+namespace {
+
+/// bwrap's --bind-fd came with 0.10 and with Debian's security update of 0.8; with it bwrap
+/// compares what it bound with what we opened, without it there is a moment for a swap.
+bool knows_bind_fd(const std::string& bwrap) {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) < 0) throw_errno("make a pipe");
+    const UniqueFd ours(ends[0]);
+    UniqueFd theirs(ends[1]);
+    ChildSpec spec;
+    spec.argv = {bwrap, "--help"};
+    spec.fds = {{theirs.get(), 1}};
+    Child child = Child::spawn(spec);
+    theirs.reset();
+    std::string help;
+    std::array<char, 4096> part{};
+    for (ssize_t got = 0; (got = ::read(ours.get(), part.data(), part.size())) > 0;)
+        help.append(part.data(), static_cast<std::size_t>(got));
+    return help.find("--ro-bind-fd") != std::string::npos;
+}
+
+/// Whether volary-init gets a listener here: the kernel may be too old (before 5.0), and where the
+/// daemon itself lives under such a filter there can be no second.
+bool knows_notify(const std::string& init) {
+    ChildSpec spec;
+    spec.argv = {init, "--can-notify"};
+    Child child = Child::spawn(spec);
+    ExitStatus status;
+    siginfo_t info{};
+    const auto pidfd = static_cast<id_t>(child.pidfd());
+    while (::waitid(P_PIDFD, pidfd, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR) {
+    }
+    return child.try_reap(status) && status.ok();
+}
+
+/// The ABI of landlock_create_ruleset(2); 0 when the kernel has none or it is switched off.
+int landlock_abi() {
+    constexpr unsigned kVersion = 1;  // LANDLOCK_CREATE_RULESET_VERSION
+    const auto abi = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, kVersion);
+    return abi > 0 ? static_cast<int>(abi) : 0;
+}
+
+std::string seccomp_words(const CagePolicy& policy, bool notify) {
+    std::string out =
+        policy.seccomp == SeccompProfile::relaxed ? "seccomp: relaxed" : "seccomp: default";
+    if (!policy.seccomp_add.empty()) out += fmt::format(", {} added", policy.seccomp_add.size());
+    if (!policy.seccomp_remove.empty())
+        out += fmt::format(", {} removed", policy.seccomp_remove.size());
+    return out + (notify ? "; refused calls are told" : "; refused calls are not told here");
+}
+
+}  // namespace
+
+HostFacts find_host_facts(const SpawnerPaths& paths) {
+    HostFacts out;
+    // The native back end needs no bwrap.
+    out.bind_by_fd = ::access(paths.bwrap.c_str(), X_OK) == 0 && knows_bind_fd(paths.bwrap);
+    out.landlock_abi = landlock_abi();
+    // The cage's first process has the outer filter alone, which lets through what is told.
+    // Landlock keeps its memory out of reach; without it the outer filter has to refuse everything.
+    out.notify = out.landlock_abi > 0 && knows_notify(paths.init);
+    return out;
+}
+
+std::vector<std::string> layer_words(const CageSpec& spec, const HostFacts& host) {
+    std::vector<std::string> out{
+        fmt::format(
+            "namespaces: user, pid, ipc, uts, cgroup, net, mount ({}); no nested user namespaces",
+            to_string(spec.policy.backend)
+        ),
+        "root: empty, allowlisted binds opened beforehand",
+        seccomp_words(spec.policy, host.notify),
+        host.landlock_abi > 0 ? fmt::format("Landlock: ABI {}", host.landlock_abi)
+                              : "Landlock: not on this kernel",
+        "no capabilities, no new privileges, no inherited descriptors or environment",
+        spec.policy.net.empty() ? "network: none" : "network: allowlist by the gatekeeper",
+    };
+    return out;
+}
+
+}  // namespace volary::cage
