@@ -31,6 +31,13 @@ std::span<const std::uint8_t> as_bytes(std::string_view text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
+bool same_word(std::string_view a, std::string_view upper) {
+    const auto equal = [](char x, char y) {
+        return x == y || (y >= 'A' && y <= 'Z' && x == y - 'A' + 'a');
+    };
+    return std::ranges::equal(a, upper, equal);
+}
+
 }  // namespace
 
 Expectation expect(const NetRule& rule, const std::string& name) {
@@ -178,8 +185,8 @@ bool ClientJudge::port_fits(const HttpHead& head) const {
 /// Methods and paths; nothing when the request may pass.
 std::optional<Step> ClientJudge::look_request(const HttpHead& head) const {
     const bool injected = !expectation_.credential.empty();
-    // TRACE is answered with the request, credential and all.
-    if (injected && head.method == "TRACE")
+    // They are answered with the request, credential and all; some servers take any case.
+    if (injected && (same_word(head.method, "TRACE") || same_word(head.method, "TRACK")))
         return refuse("http", "TRACE with a credential to " + expectation_.where);
     const auto& rules = expectation_.requests;
     if (rules.empty()) return std::nullopt;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the gatekeeper costs: a connect with one byte there and back, and a bulk stream, each
 // through it and directly over loopback, in turns within one run; 5,000 open connections. `--json`
-// prints one object; `--serve` and `--client` are for net_peers_bench.py.
+// prints one object.
 #include "base/task_scope.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/gatekeeper/net_io.hpp"
@@ -20,6 +20,7 @@
 #include <netinet/in.h>
 #include <string_view>
 #include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <thread>
@@ -37,11 +38,14 @@ using std::chrono::steady_clock;
 namespace {
 
 constexpr int kConnects = 1000;
-constexpr int kPeerConnects = 200;
+constexpr int kResolutions = 200;
 constexpr int kRounds = 5;
 constexpr std::size_t kOpen = 5000;
 constexpr std::size_t kBulk = 512U * 1024U * 1024U;
 constexpr std::size_t kBlock = 256U * 1024U;
+// No byte that a request or a ClientHello starts with: the judge then lets the rest pass at once.
+constexpr char kEcho = 1;
+constexpr char kStream = 2;
 constexpr auto kBeat = std::chrono::milliseconds(1);
 
 [[noreturn]] void fail(const char* what) {
@@ -85,9 +89,10 @@ void stream(int peer) {
     }
 }
 
-/// A server in a process of its own, for ever: 'c' is sent back and the connection stays open, 'b'
-/// starts a bulk stream that ends it.
+/// A server in a process of its own, for ever: kEcho is sent back and the connection stays open,
+/// kStream starts a bulk stream that ends it.
 [[noreturn]] void serve(int listener) {
+    (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
     const int loop = ::epoll_create1(EPOLL_CLOEXEC);
     epoll_event event{};
     event.events = EPOLLIN;
@@ -107,15 +112,15 @@ void stream(int peer) {
             }
             char kind = 0;
             const bool more = ::recv(fd, &kind, 1, 0) == 1;
-            if (more && kind == 'c') (void)::send(fd, &kind, 1, MSG_NOSIGNAL);
-            if (more && kind == 'b') stream(fd);
-            if (!more || kind == 'b') ::close(fd);
+            if (more && kind == kEcho) (void)::send(fd, &kind, 1, MSG_NOSIGNAL);
+            if (more && kind == kStream) stream(fd);
+            if (!more || kind == kStream) ::close(fd);
         }
     }
 }
 
 void exchange(int fd) {
-    char byte = 'c';
+    char byte = kEcho;
     if (::send(fd, &byte, 1, MSG_NOSIGNAL) != 1) fail("send");
     if (::recv(fd, &byte, 1, 0) != 1) fail("recv");
 }
@@ -134,7 +139,7 @@ double connect_us(const Target& target) {
 double bulk_gb_per_s(const Target& target) {
     std::vector<char> block(kBlock);
     const auto fd = dial(target);
-    const char kind = 'b';
+    const char kind = kStream;
     if (::send(fd.get(), &kind, 1, MSG_NOSIGNAL) != 1) fail("send");
     const auto start = steady_clock::now();
     std::size_t got = 0;
@@ -168,7 +173,7 @@ asio::awaitable<void> beat(std::atomic<bool>* on, std::vector<double>* late_ms) 
 
 asio::awaitable<void> resolve_often(std::vector<double>* took_us) {
     const auto executor = co_await asio::this_coro::executor;
-    for (int i = 0; i < kPeerConnects; ++i) {
+    for (int i = 0; i < kResolutions; ++i) {
         // A new one each time: an answer is kept for five seconds.
         Resolver resolver(executor, {}, std::chrono::seconds(10));
         const auto start = steady_clock::now();
@@ -209,7 +214,8 @@ public:
                          : listen_on_loopback(SOCK_NONBLOCK)
             );
             const bool named = plan.targets[i].name == "bench.example";
-            const auto port = datagram ? 0 : local_endpoint(sockets.back().get())->port;
+            const auto bound = local_endpoint(sockets.back().get());
+            const auto port = bound ? bound->port : std::uint16_t{0};
             if (plan.targets[i].name == "127.0.0.1") by_address.port = port;
             if (named && by_name.port == 0) by_name.port = port;
         }
@@ -296,28 +302,6 @@ void measure_many(Gate& gate, Figures& out) {
     out["gate_open_5000_loop_p99_ms"] = quantile(late, 0.99);
 }
 
-int run_client(const Target& target) {
-    std::vector<double> connects, streams;
-    for (int i = 0; i < kPeerConnects; ++i) connects.push_back(connect_us(target));
-    for (int i = 0; i < 3; ++i) streams.push_back(bulk_gb_per_s(target));
-    std::printf("%f %f\n", median(connects), median(streams));
-    return 0;
-}
-
-/// For others to measure against: prints the port and serves until standard input ends.
-int run_server() {
-    const auto upstream = listen_on_loopback(0);
-    const pid_t server = ::fork();
-    if (server == 0) serve(upstream.get());
-    std::printf("%u\n", unsigned{local_endpoint(upstream.get())->port});
-    (void)std::fflush(stdout);
-    char byte = 0;
-    while (::read(STDIN_FILENO, &byte, 1) > 0) {
-    }
-    (void)::kill(server, SIGKILL);
-    return 0;
-}
-
 void print(bool json, const Figures& figures) {
     const char* separator = "{";
     for (const auto& [key, value] : figures) {
@@ -331,9 +315,6 @@ void print(bool json, const Figures& figures) {
 
 int main(int argc, char** argv) {
     const std::string_view mode = argc > 1 ? argv[1] : "";
-    if (mode == "--client" && argc == 4)
-        return run_client({argv[2], static_cast<std::uint16_t>(std::atoi(argv[3]))});
-    if (mode == "--serve") return run_server();
     rlimit limit{};
     (void)::getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;

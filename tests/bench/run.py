@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Runs every *_bench program of a folder, and every *_bench.mjs and *_bench.py beside this file, and
-merges what they print. The .mjs run with the Node that VOLARY_NODE names, the .py get the folder.
+"""Runs every *_bench program of a folder, and every *_bench.mjs beside this file, and merges what
+they print. The latter run with the Node that VOLARY_NODE names.
 
-A bench prints one JSON object ({"key": number, or why there is none}) when called with --json. Keys of all programs end
+A bench prints one JSON object ({"key": number}) when called with --json. Keys of all programs end
 up in one object; without --json they are printed as a table.
 """
 import json
@@ -26,8 +26,6 @@ def benches(folder):
         if name.endswith("_bench.mjs"):
             yield name.removesuffix(".mjs"), [os.environ.get("VOLARY_NODE", "node"), "--no-warnings",
                                               os.path.join(here, name)]
-        if name.endswith("_bench.py"):
-            yield name.removesuffix(".py"), [sys.executable, os.path.join(here, name), folder]
 
 
 def documented():

@@ -121,7 +121,7 @@ TEST_CASE("what could carry a second header is refused", "[credential]") {
         as<std::string>{}, request("X: y\r\n Authorization: mine\r\n"),
         request("Authorization : mine\r\n"), request("X: y\nAuthorization: mine\r\n"),
         request("Transfer-Encoding: chunked\r\n") + "0\r\nAuthorization: mine\r\n\r\n",
-        request("", "TRACE / HTTP/1.1"),
+        request("", "TRACE / HTTP/1.1"), request("", "track / HTTP/1.1"),
         "GET / HTTP/1.1\r\nHost: api.shop.example\r\nHost: evil.example\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n",
         "GET http://evil.example/ HTTP/1.1\r\nHost: api.shop.example\r\n\r\n",
