@@ -70,8 +70,8 @@ void check_path(const std::string& target) {
     std::string decoded;
     for (std::size_t i = 0; i < path->size(); ++i) {
         const bool escape = (*path)[i] == '%';
-        decoded += escape ? static_cast<char>(hex((*path)[i + 1]) * 16 + hex((*path)[i + 2]))
-                          : (*path)[i];
+        decoded +=
+            escape ? static_cast<char>(hex((*path)[i + 1]) * 16 + hex((*path)[i + 2])) : (*path)[i];
         if (escape) i += 2;
     }
     if (normalized(*path) != decoded) std::abort();
@@ -102,7 +102,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         if (step.instead.empty()) continue;
         const auto& head = step.instead.reveal();
         const auto read = parse_http_head(head);
-        if (read.state != HttpHeadResult::State::done || read.head.size != head.size()) std::abort();
+        if (read.state != HttpHeadResult::State::done || read.head.size != head.size())
+            std::abort();
         if (read.head.host != "shop.example" || read.head.port) std::abort();
         if (fields(head, "authorization") != 1 || fields(head, "host") != 1) std::abort();
         if (fields(head, "proxy-authorization") != 0 || head.find(kValue) == std::string::npos)
