@@ -20,7 +20,7 @@ namespace {
 /// processes have RLIMIT_DATA each.
 constexpr std::chrono::milliseconds kSample{250};
 /// Processes or files looked at before the loop does something else: about 1 ms.
-constexpr std::size_t kSlice = 32;
+constexpr std::size_t kSlice = 16;
 
 /// An empty file costs no byte of `limits.disk` but about a kilobyte of the kernel's own memory,
 /// and bwrap's tmpfs has no limit of its own for that.

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Attempts on what a cage may change: layers, protected paths, devices, and what tells one host from another.
 import assert from "node:assert/strict";
-import { existsSync, lstatSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync, lstatSync, mkdirSync, readFileSync, rmdirSync, symlinkSync, writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { bin, run } from "../../support/daemon.mjs";
@@ -98,7 +100,6 @@ for (const file of [
 for (const file of [".vscode/tasks.json", ".envrc", ".git/hooks/pre-commit", ".husky"]) {
   test(`${file} planted where there was none is told`, async (t) => {
     const workspace = new Workspace(t);
-    const { rmdirSync } = await import("node:fs");
     if (file.startsWith(".git/hooks")) rmdirSync(path.join(workspace.work, ".git/hooks"));
     const tried = await workspace.caged(`mkdir -p $(dirname ${file}); echo planted > ${file}; echo x > not-protected`);
     assert.equal(tried.code, 0, tried.stderr);
@@ -156,7 +157,7 @@ test("processes of the host are not in /proc", async (t) => {
 for (const [name, command] of [
   ["a disk bomb", "head -c 200M /dev/zero > big; sleep 20"],
   ["an inode bomb", "for i in $(seq 60000); do : > f$i; done; sleep 20"],
-  ["a bomb of nested folders", "for i in $(seq 3000); do mkdir d && cd d || exit; done; sleep 20"],
+  ["a bomb of nested folders", "for i in $(seq 3000); do mkdir d && cd d || break; done; sleep 20"],
 ]) {
   test(`${name} in a layer ends the cage`, async (t) => {
     const workspace = new Workspace(t);

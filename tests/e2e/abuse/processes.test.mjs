@@ -163,7 +163,7 @@ print("made")
 `;
     const bomb = await workspace.python(make(5_000_000), "limits: { disk: 16M, wall: 60s }");
     assert.equal(bomb.code, 137);
-    assert.match(bomb.stderr, /limit disk: \d+ files in private folders, 16384 allowed/);
+    assert.match(bomb.stderr, /limit disk: \d+ files in own folders, 16384 allowed/);
     assert.equal((await workspace.python(make(10_000), "limits: { disk: 64M }")).stdout, "made\n");
   });
 }
