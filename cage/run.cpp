@@ -112,7 +112,11 @@ SpawnerHooks spawner_hooks(bool quiet) {
     hooks.on_limit = [](const CageId&, const std::string& limit, const std::string& detail) {
         tell(fmt::format("limit {}: {}", limit, detail));
     };
-    if (!quiet) hooks.denied = [](const CageId&, const Denial& denial) { tell_denial(denial); };
+    if (!quiet)
+        hooks.denied = [](const CageId&, const Denial& denial) {
+            // Told with its whole path at the end, also when quiet.
+            if (denial.layer != "planted") tell_denial(denial);
+        };
     return hooks;
 }
 
