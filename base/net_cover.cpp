@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "base/policy.hpp"
+#include "base/net_cover.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
@@ -11,12 +11,7 @@ namespace {
 
 using Kind = NetRule::Kind;
 
-/// An address block in network order; an address is a block of its whole width.
-struct Block {
-    std::array<std::uint8_t, 16> bytes{};
-    unsigned width = 0;  ///< bits of an address: 32 or 128
-    unsigned prefix = 0;
-};
+using Block = NetCover::Block;
 
 /// An empty block (width 0) for what is neither an address nor a block.
 Block block_of(const NetRule& rule) {
@@ -82,14 +77,15 @@ bool same_server(const NetRule& bound, const NetRule& rule) {
     return bound.sni.empty() ? usual : rule.sni == bound.sni;
 }
 
-}  // namespace
+Block block_if_address(const NetRule& rule) {
+    return is_address(rule.kind) ? block_of(rule) : Block{};
+}
 
-bool covers_target(const NetRule& bound, const NetRule& rule) {
+bool covers_target(
+    const NetRule& bound, const Block& bound_block, const NetRule& rule, const Block& block
+) {
     if (bound.port != rule.port) return false;
-    if (is_address(bound.kind) || is_address(rule.kind)) {
-        return is_address(bound.kind) && is_address(rule.kind) &&
-               contains(block_of(bound), block_of(rule));
-    }
+    if (is_address(bound.kind) || is_address(rule.kind)) return contains(bound_block, block);
     if (bound.kind == Kind::wildcard) {
         if (rule.kind == Kind::wildcard && rule.host == bound.host) return true;
         return rule.kind != Kind::host && matches_name(bound, rule.host);
@@ -97,11 +93,47 @@ bool covers_target(const NetRule& bound, const NetRule& rule) {
     return bound.kind == rule.kind && bound.host == rule.host;
 }
 
-bool covers(const NetRule& bound, const NetRule& rule) {
-    if (!covers_target(bound, rule)) return false;
+/// What covers() asks beyond the target.
+bool covers_words(const NetRule& bound, const NetRule& rule) {
     if (rule.allow_private && !bound.allow_private) return false;
     if (rule.credential != bound.credential) return false;
     return same_server(bound, rule) && covers_requests(bound, rule);
+}
+
+}  // namespace
+
+bool covers_target(const NetRule& bound, const NetRule& rule) {
+    return covers_target(bound, block_if_address(bound), rule, block_if_address(rule));
+}
+
+bool covers(const NetRule& bound, const NetRule& rule) {
+    return covers_words(bound, rule) && covers_target(bound, rule);
+}
+
+NetCover::NetCover(const std::vector<NetRule>& bounds) {
+    entries_.reserve(bounds.size());
+    for (const auto& rule : bounds) entries_.push_back({&rule, block_if_address(rule)});
+}
+
+bool NetCover::targets(const Entry& entry, const NetRule& rule, const Block& block) {
+    // Told apart by the entry alone where that is enough: the rules themselves lie far apart.
+    if (entry.block.width != block.width) return false;
+    if (block.width != 0 && !contains(entry.block, block)) return false;
+    return covers_target(*entry.rule, entry.block, rule, block);
+}
+
+bool NetCover::covers(const NetRule& rule) const {
+    const auto block = block_if_address(rule);
+    return std::ranges::any_of(entries_, [&](const Entry& entry) {
+        return targets(entry, rule, block) && covers_words(*entry.rule, rule);
+    });
+}
+
+const NetRule* NetCover::find_target(const NetRule& rule) const {
+    const auto block = block_if_address(rule);
+    for (const auto& entry : entries_)
+        if (targets(entry, rule, block)) return entry.rule;
+    return nullptr;
 }
 
 }  // namespace volary

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "dsl/contain.hpp"
 
+#include "base/net_cover.hpp"
 #include "base/units.hpp"
 
 #include <algorithm>
@@ -83,11 +84,8 @@ private:
 };
 
 /// Why `rule` is not covered, as far as one rule for its target can tell.
-std::string excess_of(const NetRule& rule, const std::vector<NetRule>& bounds) {
-    const auto same = std::ranges::find_if(bounds, [&](const NetRule& bound) {
-        return covers_target(bound, rule);
-    });
-    if (same == bounds.end()) return "is not among";
+std::string_view excess_of(const NetRule& rule, const NetRule* same) {
+    if (same == nullptr) return "is not among";
     if (rule.allow_private && !same->allow_private) return "is private, unlike";
     if (rule.credential != same->credential) return "has another credential than";
     if (rule.methods != same->methods || rule.paths != same->paths)
@@ -95,23 +93,28 @@ std::string excess_of(const NetRule& rule, const std::vector<NetRule>& bounds) {
     return "has another sni than";
 }
 
+/// Of one cage: the file is refused then, and comparing all rules of a hostile one takes long.
+constexpr std::size_t kMaxToldRules = 50;
+
 void Container::hold_net() {
     const auto& bound = bounds_.net;
     if (!bound) return;
-    const auto& most = bound.cage->policy.net;
+    const NetCover most(bound.cage->policy.net);
     auto& rules = cage_.policy.net;
     std::vector<NetRule> kept;
     std::vector<Said> places;
+    std::size_t told = 0;
     for (std::size_t i = 0; i < rules.size(); ++i) {
-        const auto within = std::ranges::any_of(most, [&](const NetRule& outer) {
-            return covers(outer, rules[i]);
-        });
+        if (told == kMaxToldRules) break;
+        const auto* same = most.find_target(rules[i]);
+        const auto within = same != nullptr && most.covers(rules[i]);
         if (!within && !cage_.says("net.allow")) continue;
+        if (!within) ++told;
         if (!within)
             tell(
                 cage_.net[i],
                 fmt::format(
-                    "\"{}\" {} what \"{}\" may reach", rules[i].text, excess_of(rules[i], most),
+                    "\"{}\" {} what \"{}\" may reach", rules[i].text, excess_of(rules[i], same),
                     bound.agent
                 ),
                 bound

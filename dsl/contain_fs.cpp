@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <set>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -22,6 +23,9 @@ struct View {
     std::string target;  ///< absolute, in the cage
     Level level = Level::none;
     const BuiltCage::Place* place = nullptr;  ///< of the entry; null: the workspace itself
+    /// Places of the project below `source` over which something else is mounted here; what lies
+    /// in another of them is left out.
+    std::vector<std::string> covered = {};
 };
 
 bool lies_in(std::string_view path, std::string_view folder) {
@@ -67,13 +71,20 @@ public:
             whole = whole || rule.target == kWorkspace;
             views_.push_back({cage.fs[i].resolved, rule.target, level_of(rule.mode), &cage.fs[i]});
         }
-        if (whole) return;
-        const auto level = policy.workspace_writable ? Level::write : Level::read;
-        views_.push_back({"", std::string(kWorkspace), level, nullptr});
+        if (!whole) {
+            const auto level = policy.workspace_writable ? Level::write : Level::read;
+            views_.push_back({"", std::string(kWorkspace), level, nullptr});
+        }
+        for (auto& view : views_)
+            for (const auto& other : views_) cover(view, other);
     }
 
     const std::vector<View>& all() const noexcept { return views_; }
-    void add(View view) { views_.push_back(std::move(view)); }
+
+    void add(View added) {
+        for (auto& view : views_) cover(view, added);
+        views_.push_back(std::move(added));
+    }
 
     Level level(const std::string& path) const {
         auto out = Level::none;
@@ -82,28 +93,34 @@ public:
         return out;
     }
 
-    bool shows(const View& view, const std::string& path) const {
-        if (view.level == Level::none || !lies_in(path, view.source)) return false;
-        const auto target = join(view.target, below(path, view.source));
-        return std::ranges::none_of(views_, [&](const View& other) {
-            return other.target.size() > view.target.size() && lies_in(other.target, view.target) &&
-                   lies_in(target, other.target);
-        });
+    static bool shows(const View& view, const std::string& path) {
+        return view.level != Level::none && lies_in(path, view.source) &&
+               std::ranges::none_of(view.covered, [&](const std::string& place) {
+                   return lies_in(path, place);
+               });
     }
 
-    /// Places of the project over which something else is mounted: only there a cage has less than
-    /// around it.
+    /// Only there a cage has less than around it. What is covered within a covered place is another
+    /// mount's.
     void add_covered(std::set<std::string>& out) const {
-        for (const auto& view : views_) {
-            if (view.level == Level::none) continue;
-            for (const auto& other : views_) {
-                if (other.target == view.target || !lies_in(other.target, view.target)) continue;
-                out.insert(join(view.source, below(other.target, view.target)));
-            }
-        }
+        for (const auto& view : views_)
+            if (view.level != Level::none) out.insert(view.covered.begin(), view.covered.end());
     }
 
 private:
+    static void cover(View& view, const View& other) {
+        if (view.level == Level::none || other.target.size() <= view.target.size() ||
+            !lies_in(other.target, view.target))
+            return;
+        auto place = join(view.source, below(other.target, view.target));
+        for (const auto& known : view.covered)
+            if (lies_in(place, known)) return;
+        std::erase_if(view.covered, [&](const std::string& known) {
+            return lies_in(known, place);
+        });
+        view.covered.push_back(std::move(place));
+    }
+
     std::vector<View> views_;
 };
 

@@ -170,11 +170,24 @@ asio::awaitable<Ending> Engine::drive(Worker& worker) {
     co_return Ending{"failed", failure, std::move(result)};
 }
 
+namespace {
+
+/// The project was refused when it was loaded; this holds what was made or changed since.
+void hold_to_ceiling(CagePolicy& policy, const CageCeiling& ceiling) {
+    fill_limits(policy.limits, ceiling);
+    const auto problems = exceeding(policy, ceiling);
+    if (problems.empty()) return;
+    throw Error(Errc::denied, "the cage exceeds the host's ceiling: " + problems.front());
+}
+
+}  // namespace
+
 cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
     const auto& agent = *worker.agent;
     cage::SpawnRequest request;
     request.id = worker.cage_id;
     request.policy = agent.cage;
+    hold_to_ceiling(request.policy, paths_.ceiling);
     request.working_directory = "/workspace";
     request.internal_names = {kToolsName, kBrokerName};
     if (agent.runner.kind == dsl::Runner::Kind::builtin) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/ceiling.hpp"
 #include "base/clock.hpp"
 #include "base/task_scope.hpp"
 #include "base/unique_fd.hpp"
@@ -32,6 +33,8 @@ struct EnginePaths {
     std::string agent_program;  ///< volary-agent on the host
     std::string homes;          ///< folder of the homes that are kept
     std::string layers;         ///< folder of the layers of `cow` entries
+    /// No cage is started beyond it, whoever made its policy.
+    CageCeiling ceiling = {};
 };
 
 struct StartRequest {

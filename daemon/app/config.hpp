@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/ceiling.hpp"
+#include "base/credential.hpp"
 #include "daemon/model/catalogue.hpp"
 
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,12 @@ struct Config {
     model::Catalogue models;
     /// The operator's own name -> address, asked before the resolver.
     std::map<std::string, std::string> gatekeeper_hosts;
+    /// `[ceiling]`, and in it which credentials projects may name.
+    CageCeiling ceiling;
+    std::map<std::string, Credential> credentials;  ///< by name
+    std::optional<UpstreamProxy> proxy;
+    Secret proxy_authorization;  ///< the whole header value; empty: none
+    std::string ca_file;         ///< PEM, added to the system's CAs; empty: none
 };
 
 /// Where things are by default: the system's folders for the system user `volary`, XDG folders for
@@ -31,7 +40,8 @@ struct Places {
 Places default_places();
 
 /// Reads the TOML file `path`. Throws Error{invalid} whose details are all problems, each with
-/// "file:line:column: key: what was expected", or Error{not_found} when it cannot be read.
+/// "file:line:column: key: what was expected", or Error{not_found} when it cannot be read. The
+/// files of credentials that it names are read, too.
 Config load_config(const std::filesystem::path& path);
 
 }  // namespace volary::app

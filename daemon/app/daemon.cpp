@@ -116,7 +116,7 @@ public:
     Daemon(asio::io_context& loop, const Config& config)
         : config_(config),
           store_(store::Store::open({config.state + "/volary.db"}, clock_)),
-          projects_(*store_, clock_),
+          projects_(*store_, clock_, config.ceiling),
           sessions_(loop.get_executor(), *store_, projects_, hub_, clock_),
           host_(sessions_),
           gatekeeper_(loop.get_executor(), gatekeeper_config(config), gatekeeper_hooks()),
@@ -182,7 +182,9 @@ private:
     }
 
     agent::EnginePaths engine_paths() const {
-        return {agent_program(), config_.state + "/homes", config_.state + "/layers"};
+        return {
+            agent_program(), config_.state + "/homes", config_.state + "/layers", config_.ceiling
+        };
     }
 
     access::AccessConfig access_config() const {

@@ -36,7 +36,7 @@ asio::awaitable<void> Projects::load() {
     const auto rows = co_await store_.projects();
     for (const auto& row : rows) {
         ProjectEntry entry{row.name, row.path, nullptr, {}};
-        take(entry, dsl::load_project(row.path));
+        take(entry, dsl::load_project(row.path, &ceiling_));
         entries_.insert_or_assign(row.name, std::move(entry));
     }
 }
@@ -46,7 +46,7 @@ asio::awaitable<ProjectEntry> Projects::add(std::string path) {
     if (path.empty() || path.front() != '/')
         throw Error(Errc::invalid, "body.path: must be an absolute path");
     const auto folder = std::filesystem::weakly_canonical(path, ignored).string();
-    auto loaded = dsl::load_project(folder);
+    auto loaded = dsl::load_project(folder, &ceiling_);
     if (!loaded.project) throw refused(folder, loaded.diagnostics);
     const auto name = loaded.project->name;
     const auto* known = find(name);
@@ -66,7 +66,7 @@ asio::awaitable<ProjectEntry> Projects::add(std::string path) {
 const ProjectEntry* Projects::refresh(const std::string& name) {
     const auto found = entries_.find(name);
     if (found == entries_.end()) return nullptr;
-    take(found->second, dsl::load_project(found->second.path));
+    take(found->second, dsl::load_project(found->second.path, &ceiling_));
     return &found->second;
 }
 

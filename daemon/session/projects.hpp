@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/asio.hpp"
+#include "base/ceiling.hpp"
 #include "base/clock.hpp"
 #include "dsl/diagnostic.hpp"
 #include "dsl/project.hpp"
@@ -30,7 +31,9 @@ struct ProjectEntry {
 /// The projects that were added to this daemon. Control thread only.
 class Projects {
 public:
-    Projects(store::Store& store, const Clock& clock) : store_(store), clock_(clock) {}
+    /// A project whose cages exceed `ceiling` is as invalid as one that cannot be read.
+    Projects(store::Store& store, const Clock& clock, CageCeiling ceiling = {})
+        : store_(store), clock_(clock), ceiling_(std::move(ceiling)) {}
 
     /// Reads every known project's file.
     asio::awaitable<void> load();
@@ -49,6 +52,7 @@ public:
 private:
     store::Store& store_;
     const Clock& clock_;
+    CageCeiling ceiling_;
     std::map<std::string, ProjectEntry> entries_;
 };
 

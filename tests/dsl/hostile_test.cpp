@@ -69,6 +69,49 @@ std::string alias_bomb() {
     return out;
 }
 
+/// A cage with as many entries as it may have, which `entry` writes.
+std::string full_cage(std::size_t entries, const std::string& indent, const auto& entry) {
+    std::string out;
+    for (std::size_t i = 0; i < entries; ++i) out += fmt::format("{}- {}\n", indent, entry(i));
+    return out;
+}
+
+/// Each child is held to its parent's cage: ten thousand rules, none alike.
+std::string nested_rules() {
+    auto out = std::string(kSmallest) + "  cage:\n    net:\n      allow:\n";
+    out +=
+        full_cage(256, "        ", [](std::size_t i) { return fmt::format("9.{}.0.0/17:1", i); });
+    out += "  subagents:\n";
+    for (std::size_t child = 0; child < 40; ++child) {
+        out += fmt::format("    a{}:\n      runner: {{ exec: [x] }}\n", child);
+        out += "      cage:\n        net:\n          allow:\n";
+        out += full_cage(256, "            ", [&](std::size_t i) {
+            return fmt::format("9.{}.{}.1:1", i, 128 + child);
+        });
+    }
+    return out;
+}
+
+/// The same with folders in folders.
+std::string nested_folders() {
+    const auto entry = [](std::size_t i) {
+        const auto folder = i % 3 == 0 ? "" : i % 3 == 1 ? "data" : "site";
+        std::string at = "/workspace/data";
+        for (std::size_t depth = 0; depth < i; ++depth) at += "/d";
+        return fmt::format(
+            "{{ path: 'project:/{}', mode: {}, at: '{}' }}", folder, i % 2 == 0 ? "ro" : "rw", at
+        );
+    };
+    auto out = std::string(kSmallest) + "  cage:\n    fs:\n" + full_cage(64, "      ", entry);
+    out += "  subagents:\n";
+    for (int child = 0; child < 40; ++child) {
+        out += fmt::format("    a{}:\n      runner: {{ exec: [x] }}\n", child);
+        out += "      cage:\n        fs:\n" + full_cage(64, "          ", entry);
+    }
+    // Else this is nothing but a large project.
+    return out + "colour: red\n";
+}
+
 std::vector<std::pair<std::string, std::string>> hostile_texts() {
     std::string stairs;
     for (std::size_t i = 0; stairs.size() < kMost - 3000; ++i)
@@ -116,6 +159,8 @@ std::vector<std::pair<std::string, std::string>> hostile_texts() {
         {"list", "- a\n"},
         {"many agents", std::string(kSmallest) + "  subagents:\n" +
                             numbered("    a{}: {{}}\n").substr(0, 150'000) + "\n"},
+        {"nested rules", nested_rules()},
+        {"nested folders", nested_folders()},
         {"100 MB", {}},
     };
 }

@@ -65,6 +65,7 @@ export class Daemon {
    * Starts everything and adds the demo project.
    * scripts: {primary, scraper}: replies in place of the demo's. delay: ms between chunks.
    * edit: (folder) => changes the copy of the project first. add: false leaves it out.
+   * config: text at the end of the operator's config.
    */
   static async start(test, options = {}) {
     const daemon = new Daemon();
@@ -74,6 +75,7 @@ export class Daemon {
     daemon.replay = path.join(daemon.folder, "replay/music-site");
     daemon.state = path.join(daemon.folder, "state");
     daemon.socket = path.join(daemon.folder, "volary.sock");
+    daemon.config = options.config ?? "";
     mkdirSync(daemon.state, { mode: 0o700 });
     await daemon.#startShop();
     daemon.#stageProject(options);
@@ -116,8 +118,8 @@ export class Daemon {
     edit?.(this.project, this);
   }
 
-  /** The demo's config file, with `extra` lines at its end. */
-  writeConfig(extra = "") {
+  /** The demo's config file, with `extra` lines (the option `config`) at its end. */
+  writeConfig(extra = this.config) {
     const file = path.join(this.folder, "config.toml");
     const lines = [
       '[models.smart]\nprovider = "replay"\nscript = "music-site/primary"',
