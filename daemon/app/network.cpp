@@ -20,6 +20,10 @@ constexpr rlim_t kOwn = 2'288;
 cage::GatekeeperConfig gatekeeper_config(const Config& config) {
     cage::GatekeeperConfig made;
     made.hosts = config.gatekeeper_hosts;
+    made.credentials = config.credentials;
+    made.ca_file = config.ca_file;
+    made.proxy = config.proxy;
+    made.proxy_authorization = config.proxy_authorization;
     return made;
 }
 
