@@ -280,8 +280,11 @@ bool write_text(const char* path, const std::string& text) {
 /// Outside of a cage: can an ordinary user mount an overlay in a user namespace (for `cow`)?
 int probe_overlay() {
     const auto uid = std::to_string(::getuid());
+    const auto gid = std::to_string(::getgid());
     if (::unshare(CLONE_NEWUSER | CLONE_NEWNS) < 0) return say("overlay", outcome(-1)), 1;
+    write_text("/proc/self/setgroups", "deny");
     write_text("/proc/self/uid_map", "0 " + uid + " 1");
+    write_text("/proc/self/gid_map", "0 " + gid + " 1");
     bool good = ::mount("volary", "/tmp", "tmpfs", 0, nullptr) == 0;
     for (const char* folder : {"/tmp/lower", "/tmp/upper", "/tmp/work", "/tmp/all"})
         good = good && ::mkdir(folder, 0700) == 0;
