@@ -16,10 +16,12 @@ namespace {
 /// Cages of one agent of one session that have layers at the same time.
 constexpr int kMaxAtOnce = 32;
 
+/// With what is above it; all of it is nobody's but ours.
 void ensure_folder(const std::string& path) {
-    std::error_code failed;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), failed);
-    if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("make folder", path);
+    if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return;
+    if (errno != ENOENT) throw_errno("make folder", path);
+    ensure_folder(std::filesystem::path(path).parent_path());
+    if (::mkdir(path.c_str(), 0700) < 0 && errno != EEXIST) throw_errno("make folder", path);
 }
 
 /// Names of agents and projects hold slashes; cage::layer_name() makes a file name of any path.
