@@ -34,8 +34,8 @@ test("a project beyond the ceiling is refused with file, line, key and bound", a
 
 test("limits that the project leaves open take the ceiling's", async (t) => {
   const daemon = await Daemon.start(t, { config: '[ceiling]\nmemory = "1G"\nwall = "20m"\n' });
-  const { body } = await daemon.api.request("GET", "/projects/music-site");
-  const { limits } = body.agents.find((agent) => agent.path === "primary").cage;
+  const project = await daemon.api.get("/projects/music-site");
+  const { limits } = project.agents.find((agent) => agent.path === "primary").cage;
   assert.equal(limits.memory, "1G");
   assert.equal(limits.wall, "20m");
 });
