@@ -93,10 +93,9 @@ StepResult Shim::set_up() {
     children_.reset(::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!children_) return step_error("signalfd");
     const auto start = now_us();
-    if (auto failed = enter_namespaces()) return failed;
-    if (auto failed = set_up_loopback()) return failed;
+    auto failed = enter_namespaces();
     started_.net_setup_us = static_cast<std::uint32_t>(now_us() - start);
-    return {};
+    return failed;
 }
 
 StepResult Shim::launch() {
@@ -107,11 +106,12 @@ StepResult Shim::launch() {
     if (!request) return StepError{"read launch", "not a launch request of this version", 0};
     if (request->keep_session) ignore_terminal_signals();
     notify_ = request->notify;
-    // bwrap builds the cage while the sockets are made: its child waits for our word before it
-    // executes the runner, so the two need no order.
+    // The cage is built while its network is: volary-init waits for our word before it executes
+    // the runner, so the two need no order.
     if (auto failed = start_cage(*request, std::move(packet.fds), launched_)) return failed;
     const auto start = now_us();
-    auto failed = hand_over_sockets(request->sockets);
+    auto failed = set_up_loopback();
+    if (!failed) failed = hand_over_sockets(request->sockets);
     started_.net_setup_us += static_cast<std::uint32_t>(now_us() - start);
     return failed;
 }

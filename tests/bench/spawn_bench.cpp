@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cage spawn against bare bwrap with the same binds and namespaces, in one run.
-// Each sample: from the start to the first byte that the runner writes.
+// Cage spawn, with both back ends, against bare bwrap with the same binds and namespaces and
+// against other programs of the kind, in one run. Each sample: from the start to the first byte
+// that the runner writes. The argument lists of the peers are printed (not with --json).
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "cage/cage.hpp"
-#include "cage/compiler.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
-#include "cage/spawner.hpp"
+#include "cage/processes.hpp"
+#include "tests/bench/peers.hpp"
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <exception>
-#include <fcntl.h>
-#include <filesystem>
-#include <sys/mman.h>
+#include <fstream>
+#include <map>
+#include <thread>
 #include <unistd.h>
 
 #include <boost/asio/co_spawn.hpp>
@@ -26,94 +26,40 @@
 namespace {
 
 using namespace volary;
+using namespace volary::bench;
 using namespace volary::cage;
 using Clock = std::chrono::steady_clock;
 
 constexpr int kRounds = 60;
+/// Cages of one throughput sample, for all workers together.
+constexpr int kBatch = 200;
+/// Of the slow peers.
+constexpr int kPeerRounds = 7;
 
-double ms_since(Clock::time_point start) {
-    return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double median(std::vector<double> values) {
-    std::sort(values.begin(), values.end());
-    return values.empty() ? 0.0 : values[values.size() / 2];
-}
-
+/// What one back end gave.
 struct Samples {
-    std::vector<double> spawn, bwrap, net;
+    explicit Samples(CageBackend which) : backend(which) {}
+
+    CageBackend backend;
+    std::vector<double> spawn, net;
+    double per_s_1 = 0, per_s_2 = 0, idle_kb = 0;
 };
 
-CagePolicy sample_policy() {
-    CagePolicy policy;
-    policy.net = {{NetRule::Kind::name, "a.example", 443, false, "", "a.example:443"}};
-    return policy;
-}
-
-/// VOLARY_BIN, or ../../bin beside this program.
-SpawnerPaths programs() {
-    auto paths = find_programs();
-    const char* bin = std::getenv("VOLARY_BIN");
-    auto folder = bin != nullptr ? std::string(bin) : paths.shim.substr(0, paths.shim.rfind('/'));
-    if (bin == nullptr) folder = std::filesystem::canonical(folder + "/../../bin");
-    paths.shim = folder + "/volary-shim";
-    paths.init = folder + "/volary-init";
-    return paths;
-}
-
-UniqueFd memory_file(const std::string& bytes) {
-    UniqueFd file(::memfd_create("bench", 0));
-    if (::write(file.get(), bytes.data(), bytes.size()) < 0) throw_errno("write");
-    ::lseek(file.get(), 0, SEEK_SET);
-    return file;
-}
-
-/// Our own argument list with descriptors in place, `--unshare-net` instead of the shim's
-/// namespace, and without volary-init.
-double time_bwrap(const SpawnerPaths& paths) {
-    CageSpec spec;
-    spec.policy = sample_policy();
-    spec.argv = {"/bin/echo"};
-    spec.init = paths.init;
-    const auto compiled = compile(spec, RealHost());
-    auto sources = open_sources(compiled.sources);
-    std::vector<UniqueFd> data;
-    ChildSpec child;
-    child.argv = {paths.bwrap, "--unshare-net"};
-    int next = 3;
-    const auto give = [&](int fd) {
-        child.fds.emplace_back(fd, next);
-        return std::to_string(next++);
-    };
-    for (const auto& word : compiled.options) {
-        if (word.kind == wire::Argument::Kind::text) child.argv.push_back(word.text);
-        if (word.kind == wire::Argument::Kind::fd)
-            child.argv.push_back(give(sources[word.index - first_source_index(spec)].get()));
-        if (word.kind == wire::Argument::Kind::data) {
-            data.push_back(memory_file(compiled.data[word.index]));
-            child.argv.push_back(give(data.back().get()));
-        }
-    }
-    child.argv.insert(child.argv.end(), {"--", "/bin/echo"});
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) < 0) throw_errno("pipe");
-    const UniqueFd reader(ends[0]);
-    UniqueFd writer(ends[1]);
-    child.fds.emplace_back(writer.get(), 1);
-    child.fds.emplace_back(STDERR_FILENO, 2);
-    const auto start = Clock::now();
-    Child running = Child::spawn(child);
-    writer.reset();
-    char byte = 0;
-    if (::read(reader.get(), &byte, 1) != 1) throw Error(Errc::io, "bare bwrap did not run");
-    return ms_since(start);
-}
-
-asio::awaitable<void> time_spawn(Spawner* spawner, Samples* samples) {
+SpawnRequest sample_request(CageBackend backend, std::vector<std::string> argv) {
     SpawnRequest request;
     request.id = CageId::make(SystemClock());
     request.policy = sample_policy();
-    request.argv = {"/bin/echo"};
+    request.policy.backend = backend;
+    request.argv = std::move(argv);
+    return request;
+}
+
+asio::awaitable<void> time_spawn(Spawner* spawner, Samples* samples) {
+    auto request = sample_request(samples->backend, {"/bin/echo"});
     const auto start = Clock::now();
     auto cage = co_await spawner->spawn(std::move(request));
     asio::posix::stream_descriptor out(
@@ -121,55 +67,226 @@ asio::awaitable<void> time_spawn(Spawner* spawner, Samples* samples) {
     );
     char byte = 0;
     co_await out.async_read_some(asio::buffer(&byte, 1), asio::use_awaitable);
-    samples->spawn.push_back(ms_since(start));
-    samples->net.push_back(static_cast<double>(cage->report().net_setup.count()) / 1000.0);
+    samples->spawn.push_back(seconds_since(start) * 1000);
+    samples->net.push_back(static_cast<double>(cage->report().net_setup.count()) / 1000);
     co_await cage->wait();
 }
 
-asio::awaitable<void> measure(Spawner* spawner, Gatekeeper* gatekeeper, Samples* samples) {
-    const auto paths = programs();
-    for (int round = 0; round < kRounds; ++round) {
-        // In turns, so that both see the same machine.
-        co_await time_spawn(spawner, samples);
-        samples->bwrap.push_back(time_bwrap(paths));
+asio::awaitable<void> work(Spawner* spawner, CageBackend backend, int* left) {
+    while (*left > 0) {
+        --*left;
+        auto request = sample_request(backend, {"/bin/true"});
+        auto cage = co_await spawner->spawn(std::move(request));
+        co_await cage->wait();
     }
+}
+
+/// The workers are coroutines of one daemon's loop, as in a daemon.
+void measure_rate(
+    asio::io_context& io, Spawner& spawner, CageBackend backend, int workers, double& out
+) {
+    int left = kBatch;
+    std::exception_ptr failed;
+    auto on_done = [&](const std::exception_ptr& error) {
+        if (error) failed = error;
+    };
+    const auto start = Clock::now();
+    for (int i = 0; i < workers; ++i) asio::co_spawn(io, work(&spawner, backend, &left), on_done);
+    io.restart();
+    while (left > 0 && !failed && io.run_one() > 0) {
+    }
+    out = kBatch / seconds_since(start);
+    if (failed) std::rethrow_exception(failed);
+}
+
+/// Proportional set size of one process, in KB (proc(5), smaps_rollup).
+double pss_kb(pid_t pid) {
+    std::ifstream in("/proc/" + std::to_string(pid) + "/smaps_rollup");
+    for (std::string line; std::getline(in, line);)
+        if (line.starts_with("Pss:")) return std::stod(line.substr(4));
+    return 0;
+}
+
+/// Memory of the chain beyond the payload: shim, bwrap and the first process of the namespace.
+asio::awaitable<void> weigh(Spawner* spawner, Samples* samples) {
+    constexpr int kCages = 10;
+    std::vector<std::shared_ptr<Cage>> cages;
+    for (int i = 0; i < kCages; ++i) {
+        auto request = sample_request(samples->backend, {"/bin/sleep", "1000"});
+        cages.push_back(co_await spawner->spawn(std::move(request)));
+    }
+    double sum = 0;
+    for (const auto& cage : cages) {
+        const auto shim = cage->report().shim_pid;
+        sum += pss_kb(shim);
+        for (const auto pid : family_of(shim))
+            if (pid != shim && pid != cage->report().runner_pid) sum += pss_kb(pid);
+    }
+    samples->idle_kb = sum / kCages;
+    for (const auto& cage : cages) co_await cage->stop(std::chrono::milliseconds(0));
+}
+
+asio::awaitable<void> measure_latency(
+    Spawner* spawner, std::vector<Samples>* all, std::vector<double>* bwrap
+) {
+    for (int round = 0; round < kRounds; ++round) {
+        // In turns, so that all see the same machine.
+        for (auto& samples : *all) co_await time_spawn(spawner, &samples);
+        bwrap->push_back(time_peer(bare_bwrap(programs()), false));
+    }
+    for (auto& samples : *all) co_await weigh(spawner, &samples);
+}
+
+asio::awaitable<void> close(Spawner* spawner, Gatekeeper* gatekeeper) {
     co_await spawner->close();
     co_await gatekeeper->close();
 }
 
-void print(const Samples& samples, bool json) {
-    const double spawn = median(samples.spawn);
-    const double bwrap = median(samples.bwrap);
-    const double net = median(samples.net);
-    if (json) {
-        std::printf(
-            "{\"spawn_p50_ms\":%.3f,\"bwrap_p50_ms\":%.3f,\"spawn_ratio\":%.3f,"
-            "\"net_setup_p50_ms\":%.3f}\n",
-            spawn, bwrap, spawn / bwrap, net
-        );
-        return;
+void run_to_end(asio::io_context& io, asio::awaitable<void> task) {
+    std::exception_ptr failed;
+    auto on_done = [&](const std::exception_ptr& error) { failed = error; };
+    asio::co_spawn(io, std::move(task), on_done);
+    io.restart();
+    io.run();
+    if (failed) std::rethrow_exception(failed);
+}
+
+/// Bare bwrap from so many threads at once; a thread each, because each waits for its child.
+double bwrap_rate(int workers) {
+    const auto start = Clock::now();
+    std::vector<std::jthread> threads;
+    for (int i = 0; i < workers; ++i) {
+        threads.emplace_back([workers] {
+            for (int n = 0; n < kBatch / workers; ++n)
+                (void)time_peer(bare_bwrap(programs()), true);
+        });
     }
-    std::printf("cage spawn to first byte of the runner  %8.2f ms\n", spawn);
-    std::printf("bare bwrap, same binds and namespaces   %8.2f ms\n", bwrap);
-    std::printf("ratio (budget 1.6)                      %8.2f\n", spawn / bwrap);
-    std::printf("network set-up (budget 2 ms)            %8.2f ms\n", net);
+    threads.clear();
+    return kBatch / seconds_since(start);
+}
+
+struct Report {
+    std::vector<Samples> cages{Samples(CageBackend::bwrap), Samples(CageBackend::native)};
+    std::vector<double> bwrap;
+    double bwrap_per_s_1 = 0, bwrap_per_s_2 = 0;
+    std::vector<std::pair<Peer, std::vector<double>>> peers;
+};
+
+void measure_peers(Report& report) {
+    for (auto& peer : other_peers()) {
+        std::vector<double> times;
+        try {
+            for (int i = 0; i < kPeerRounds && !peer.argv.empty(); ++i)
+                times.push_back(time_peer(peer, false));
+        } catch (const std::exception&) {
+            times.clear();  // Installed, but it does not run here.
+        }
+        report.peers.emplace_back(std::move(peer), std::move(times));
+    }
+}
+
+void measure(Report& report) {
+    asio::io_context io;
+    Gatekeeper gatekeeper(io.get_executor(), {}, {});
+    Spawner spawner(io.get_executor(), programs(), gatekeeper, {});
+    auto latency = measure_latency(&spawner, &report.cages, &report.bwrap);
+    std::exception_ptr failed;
+    bool done = false;
+    auto on_done = [&](const std::exception_ptr& error) {
+        failed = error;
+        done = true;
+    };
+    asio::co_spawn(io, std::move(latency), on_done);
+    while (!done && io.run_one() > 0) {
+    }
+    if (failed) std::rethrow_exception(failed);
+    for (auto& samples : report.cages) {
+        measure_rate(io, spawner, samples.backend, 1, samples.per_s_1);
+        measure_rate(io, spawner, samples.backend, 2, samples.per_s_2);
+    }
+    run_to_end(io, close(&spawner, &gatekeeper));
+    report.bwrap_per_s_1 = bwrap_rate(1);
+    report.bwrap_per_s_2 = bwrap_rate(2);
+    measure_peers(report);
+}
+
+void print_json(const Report& report) {
+    const auto& bwrap = report.cages[0];
+    const auto& native = report.cages[1];
+    const double bare = median(report.bwrap);
+    std::printf(
+        "{\"spawn_p50_ms\":%.3f,\"spawn_p95_ms\":%.3f,\"native_p50_ms\":%.3f,"
+        "\"native_p95_ms\":%.3f,\"bwrap_p50_ms\":%.3f,\"bwrap_p95_ms\":%.3f,"
+        "\"spawn_ratio\":%.3f,\"native_ratio\":%.3f,\"net_setup_p50_ms\":%.3f,",
+        median(bwrap.spawn), percentile(bwrap.spawn, 0.95), median(native.spawn),
+        percentile(native.spawn, 0.95), bare, percentile(report.bwrap, 0.95),
+        median(bwrap.spawn) / bare, median(native.spawn) / bare, median(bwrap.net)
+    );
+    std::printf(
+        "\"spawn_1_per_s\":%.0f,\"spawn_2_per_s\":%.0f,\"native_1_per_s\":%.0f,"
+        "\"native_2_per_s\":%.0f,\"bwrap_1_per_s\":%.0f,\"bwrap_2_per_s\":%.0f,"
+        "\"spawn_idle_kb\":%.0f,\"native_idle_kb\":%.0f",
+        bwrap.per_s_1, bwrap.per_s_2, native.per_s_1, native.per_s_2, report.bwrap_per_s_1,
+        report.bwrap_per_s_2, bwrap.idle_kb, native.idle_kb
+    );
+    for (const auto& [peer, times] : report.peers) {
+        if (times.empty()) std::printf(",\"%s_p50_ms\":null", peer.name.c_str());
+        if (!times.empty()) std::printf(",\"%s_p50_ms\":%.1f", peer.name.c_str(), median(times));
+    }
+    std::puts("}");
+}
+
+void print_argv(const Peer& peer) {
+    std::printf("  ");
+    for (const auto& word : peer.argv) std::printf(" %s", word.c_str());
+    std::puts("");
+}
+
+void print_cages(const Samples& samples, double bare, double budget) {
+    std::printf(
+        "cage, backend %-10s %8.2f %8.2f   %.2f of bare bwrap (budget %.2f); %.0f and %.0f a "
+        "second "
+        "with 1 and 2 workers; network %.2f ms; idle %.0f KB\n",
+        std::string(to_string(samples.backend)).c_str(), median(samples.spawn),
+        percentile(samples.spawn, 0.95), median(samples.spawn) / bare, budget, samples.per_s_1,
+        samples.per_s_2, median(samples.net), samples.idle_kb
+    );
+}
+
+void print_table(const Report& report) {
+    const double bare = median(report.bwrap);
+    std::printf("start to first byte           p50 ms   p95 ms\n");
+    print_cages(report.cages[0], bare, 1.5);
+    print_cages(report.cages[1], bare, 0.75);
+    std::printf(
+        "%-24s %8.2f %8.2f   %.0f and %.0f a second\n", "bare bwrap, same binds", bare,
+        percentile(report.bwrap, 0.95), report.bwrap_per_s_1, report.bwrap_per_s_2
+    );
+    print_argv(bare_bwrap(programs()));
+    for (const auto& [peer, times] : report.peers) {
+        if (peer.argv.empty()) {
+            std::printf("%-24s not installed\n", peer.name.c_str());
+            continue;
+        }
+        if (times.empty()) std::printf("%-24s does not run here\n", peer.name.c_str());
+        if (!times.empty())
+            std::printf(
+                "%-24s %8.2f %8.2f\n", peer.name.c_str(), median(times), percentile(times, 0.95)
+            );
+        print_argv(peer);
+    }
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
     try {
-        asio::io_context io;
-        Samples samples;
-        Gatekeeper gatekeeper(io.get_executor(), {}, {});
-        auto paths = programs();
-        Spawner spawner(io.get_executor(), paths, gatekeeper, {});
-        std::exception_ptr failed;
-        auto on_done = [&](const std::exception_ptr& error) { failed = error; };
-        asio::co_spawn(io, measure(&spawner, &gatekeeper, &samples), on_done);
-        io.run();
-        if (failed) std::rethrow_exception(failed);
-        print(samples, argc > 1 && std::strcmp(argv[1], "--json") == 0);
+        Report report;
+        measure(report);
+        if (argc > 1 && std::strcmp(argv[1], "--json") == 0)
+            print_json(report);
+        else
+            print_table(report);
     } catch (const std::exception& error) {
         std::fprintf(stderr, "spawn_bench: %s\n", error.what());
         return 1;
