@@ -94,6 +94,12 @@ public:
     Needs(const CagePolicy& policy, CageBackend backend) : policy_(policy), backend_(backend) {}
 
     std::vector<std::string> list() {
+        if (!can_build(backend_))
+            out_.push_back(fmt::format(
+                "backend \"{}\": this version cannot build a cage with it; use \"bwrap\" or "
+                "\"native\"",
+                to_string(backend_)
+            ));
         for (std::size_t i = 0; i < policy_.fs.size(); ++i) {
             const auto& rule = policy_.fs[i];
             if (rule.mode == FsMode::cow) add(cow, fmt::format("fs[{}]", i), rule.origin);
@@ -143,6 +149,10 @@ std::span<const GuaranteeRow> guarantees() noexcept { return kTable; }
 
 bool gives(CageBackend backend, Guarantee guarantee) noexcept {
     return row_of(guarantee).given[static_cast<std::size_t>(backend)];
+}
+
+bool can_build(CageBackend backend) noexcept {
+    return backend == CageBackend::bwrap || backend == CageBackend::native;
 }
 
 std::vector<std::string> lacking(const CagePolicy& policy, CageBackend backend) {

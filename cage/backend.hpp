@@ -49,6 +49,9 @@ std::span<const GuaranteeRow> guarantees() noexcept;
 
 bool gives(CageBackend backend, Guarantee guarantee) noexcept;
 
+/// False for the back ends that the grammar knows and this version does not build.
+bool can_build(CageBackend backend) noexcept;
+
 /// What `policy` needs and `backend` does not give, one sentence each, naming the rule, where it
 /// was written, and the guarantee. Empty: this back end may be used. A disabled policy needs
 /// nothing. Pure.

@@ -80,6 +80,12 @@ StepResult prepare_argv(const wire::Launch& launch, Prepared& prepared) {
     return {};
 }
 
+bool names_data(const std::vector<wire::Argument>& words, std::size_t index) {
+    for (const auto& word : words)
+        if (word.kind == wire::Argument::Kind::data && word.index == index) return true;
+    return false;
+}
+
 StepResult prepare(const wire::Launch& launch, std::vector<UniqueFd> fds, Prepared& prepared) {
     prepared.fds = std::move(fds);
     if (auto failed = mount_overlays(launch.overlays, prepared.fds)) return failed;
@@ -87,11 +93,12 @@ StepResult prepare(const wire::Launch& launch, std::vector<UniqueFd> fds, Prepar
         if (index >= prepared.fds.size()) return StepError{"read launch", "no such stdio", 0};
     for (const auto index : launch.joins)
         if (index >= prepared.fds.size()) return StepError{"read launch", "no such cgroup", 0};
-    // The native launcher writes files from memory.
-    if (launch.native) return prepare_argv(launch, prepared);
     prepared.data.resize(launch.data.size());
-    for (std::size_t i = 0; i < launch.data.size(); ++i)
+    for (std::size_t i = 0; i < launch.data.size(); ++i) {
+        // The native launcher writes files from memory; volary-init is another program.
+        if (launch.native && !names_data(launch.command, i)) continue;
         if (auto failed = make_data(launch.data[i], "data", prepared.data[i])) return failed;
+    }
     return prepare_argv(launch, prepared);
 }
 

@@ -43,9 +43,9 @@ TEST_CASE("a policy that needs what its back end lacks is refused with names", "
     policy.ports = {{"web", 3000}};
     policy.require = {"notify", "memory"};
     const auto missing = lacking(policy, CageBackend::firejail);
-    CHECK(missing.size() == 5);
+    CHECK(missing.size() == 6);
     CHECK_THAT(
-        missing.at(1), Contains("project.yaml:12") && Contains("a.example:443") &&
+        missing.at(2), Contains("project.yaml:12") && Contains("a.example:443") &&
                            Contains("network rules") && Contains("firejail")
     );
     CHECK_THROWS_WITH(
@@ -56,14 +56,22 @@ TEST_CASE("a policy that needs what its back end lacks is refused with names", "
     CHECK(lacking(policy, CageBackend::firejail).empty());
 }
 
-TEST_CASE("a plain policy may use any back end that has no network", "[backend]") {
+TEST_CASE("bwrap keeps every promise, and a plain policy needs no more than native", "[backend]") {
     for (const auto& row : guarantees()) {
         // The default keeps every promise; what another does not is in the table.
         INFO(row.name);
         CHECK(gives(CageBackend::bwrap, row.guarantee));
     }
     CHECK(lacking({}, CageBackend::native).empty());
-    CHECK(lacking({}, CageBackend::firejail).empty());
+    CHECK(lacking({}, CageBackend::bwrap).empty());
+}
+
+TEST_CASE("a back end that this version does not build is never replaced by another", "[backend]") {
+    for (const auto backend : {CageBackend::podman, CageBackend::firejail}) {
+        CagePolicy policy;
+        policy.backend = backend;
+        CHECK_THROWS_WITH(require_backend(policy), Contains("cannot build"));
+    }
 }
 
 TEST_CASE("the documentation has the table of guarantees as it is", "[backend]") {

@@ -9,6 +9,13 @@ import { bin, run } from "../../support/daemon.mjs";
 
 export const kSecret = "the-secret-of-the-host";
 
+/** The policy with the back end that VOLARY_CAGE_BACKEND names: every attempt is made on each. */
+export function withBackend(policy) {
+  const backend = process.env.VOLARY_CAGE_BACKEND;
+  if (!backend) return policy;
+  return policy.trim() === "{}" ? `backend: ${backend}` : `${policy}\nbackend: ${backend}`;
+}
+
 export class Workspace {
   constructor(t) {
     this.folder = mkdtempSync(path.join(tmpdir(), "volary-abuse-"));
@@ -32,7 +39,7 @@ export class Workspace {
 
   cagedProgram(argv, policy = "{}") {
     const file = path.join(this.folder, "policy.yaml");
-    writeFileSync(file, `${policy}\n`);
+    writeFileSync(file, `${withBackend(policy)}\n`);
     return run(path.join(bin, "volary"), ["cage", "run", "--policy", file, "--", ...argv], {
       cwd: this.work,
     });

@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFil
 import path from "node:path";
 import test from "node:test";
 import { bin } from "../../support/daemon.mjs";
-import { kSecret, Workspace } from "./cage.mjs";
+import { kSecret, Workspace, withBackend } from "./cage.mjs";
 
 const kCages = 40;
 
@@ -68,7 +68,7 @@ test("a bound folder that becomes a link while the cage is built", async (t) => 
 test("a protected folder, swapped by the agent of another cage", async (t) => {
   const workspace = new Workspace(t);
   const policy = path.join(workspace.folder, "attacker.yaml");
-  writeFileSync(policy, "{}\n");
+  writeFileSync(policy, `${withBackend("{}")}\n`);
   // Were .git/hooks a link or away when the next cage is built, its own protection would be elsewhere.
   const swap = "mv .git/hooks .git/h; ln -s ../data .git/hooks; mv .git g; mkdir -p .git/hooks; rm -rf .git/hooks";
   const cage = [path.join(bin, "volary"), "cage", "run", "--policy", policy, "--"];

@@ -8,7 +8,7 @@ import { createServer } from "node:net";
 import path from "node:path";
 import test from "node:test";
 import { bin, Daemon, run } from "../../support/daemon.mjs";
-import { Workspace } from "./cage.mjs";
+import { withBackend, Workspace } from "./cage.mjs";
 
 const connect = (where) => `
 import socket
@@ -43,7 +43,7 @@ for (const [what, variable, place] of [
     const where = path.join(workspace.outside, place);
     const heard = await serve(t, where);
     const policy = path.join(workspace.folder, "policy.yaml");
-    writeFileSync(policy, "{}\n");
+    writeFileSync(policy, `${withBackend("{}")}\n`);
     const cage = (...argv) =>
       run(path.join(bin, "volary"), ["cage", "run", "--policy", policy, "--", ...argv], {
         cwd: workspace.work,
