@@ -5,6 +5,8 @@
 #include "cage/native/root.hpp"
 #include "cage/shim/network.hpp"
 
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -95,6 +97,16 @@ StepResult build(const wire::Launch& launch, const Prepared& prepared, uid_t uid
     return give_up_privileges(launch.data[native.filter]);
 }
 
+/// A fork has the shim's command line, which is a path of the host, and everybody in the cage reads
+/// that of the first process.
+void take_own_name() {
+    constexpr const char* kName = "cage";
+    const auto size = std::strlen(program_invocation_name);
+    std::memset(program_invocation_name, 0, size);
+    std::memcpy(program_invocation_name, kName, std::min(size, std::strlen(kName)));
+    (void)::prctl(PR_SET_NAME, kName, 0, 0, 0);
+}
+
 /// Reaps orphans until the runner ends. The kernel then kills what is left of the namespace.
 [[noreturn]] void reap_until(pid_t runner) {
     // Whoever waits for the end of a pipe must not wait for this process.
@@ -122,6 +134,7 @@ struct Environment {
         report_and_exit(sync, failed->step.c_str(), failed->subject.c_str());
     }
     take_descriptors(launch, prepared);
+    take_own_name();
     const auto runner = ::vfork();
     if (runner < 0) report_and_exit(sync, "fork", "");
     if (runner > 0) reap_until(runner);

@@ -21,8 +21,9 @@ constexpr std::array kAlways{
     "--unshare-user", "--disable-userns", "--unshare-pid",     "--unshare-ipc",
     "--unshare-uts",  "--unshare-cgroup", "--die-with-parent", "--clearenv",
 };
-/// A file without content still costs the kernel about a kilobyte: so many bytes of a tmpfs allow
-/// one, and a small tmpfs allows this many.
+/// A file without content still costs the kernel about a kilobyte. The supervisor ends a cage that
+/// has more than one for so many bytes of `limits.disk`, and tells; twice that is the kernel's
+/// stop.
 constexpr std::uint64_t kBytesPerFile = 4096;
 constexpr std::uint64_t kFewestFiles = 16384;
 
@@ -30,7 +31,8 @@ constexpr std::uint64_t kFewestFiles = 16384;
 /// thing before it (bwrap(1)).
 class Translator {
 public:
-    explicit Translator(const std::vector<Argument>& words) : words_(words) {}
+    Translator(const std::vector<Argument>& words, std::uint64_t disk)
+        : words_(words), files_(2 * std::max(disk / kBytesPerFile, kFewestFiles)) {}
 
     wire::Native read() {
         while (at_ < words_.size()) option(text());
@@ -87,8 +89,7 @@ private:
                     return bind(!read_only, device);
             return false;
         } else if (name == "--tmpfs") {
-            const auto files = std::max(size_.value_or(0) / kBytesPerFile, kFewestFiles);
-            add(Kind::tmpfs).inodes = size_ ? files : 0;
+            add(Kind::tmpfs).inodes = files_;
         } else if (name == "--proc") {
             add(Kind::proc);
         } else if (name == "--dev") {
@@ -179,6 +180,7 @@ private:
     }
 
     const std::vector<Argument>& words_;
+    const std::uint64_t files_;  ///< of each tmpfs
     std::size_t at_ = 0;
     std::optional<std::uint32_t> mode_;
     std::optional<std::uint64_t> size_;
@@ -193,7 +195,10 @@ std::string_view word_of(Kind kind) {
 
 }  // namespace
 
-wire::Native to_native(const CompiledCage& compiled) { return Translator(compiled.options).read(); }
+wire::Native to_native(const CompiledCage& compiled) {
+    const auto disk = compiled.limits.disk;
+    return Translator(compiled.options, disk ? disk->value : 0).read();
+}
 
 std::string to_text(const wire::Native& native) {
     auto out = fmt::format(

@@ -133,7 +133,9 @@ double time_peer(const Peer& peer, bool whole) {
     Child running = Child::spawn(child);
     writer.reset();
     char byte = 0;
-    if (::read(reader.get(), &byte, 1) != 1) throw Error(Errc::io, peer.name + " did not run");
+    // What else it may say, such as that the user has no login shell, is no sample.
+    if (::read(reader.get(), &byte, 1) != 1 || byte != '\n')
+        throw Error(Errc::io, peer.name + " did not run");
     const auto first = since();
     if (!whole) return first;
     pollfd ended{running.pidfd(), POLLIN, 0};

@@ -16,7 +16,6 @@
 #include <exception>
 #include <fstream>
 #include <map>
-#include <sys/resource.h>
 #include <thread>
 #include <unistd.h>
 
@@ -47,18 +46,8 @@ struct Samples {
 
     CageBackend backend;
     std::vector<double> spawn, net;
-    double per_s_1 = 0, per_s_2 = 0, idle_kb = 0, cpu_ms = 0;
+    double per_s_1 = 0, per_s_2 = 0, idle_kb = 0;
 };
-
-/// Of all children that have ended: what other programs on the machine do is not in it.
-double children_cpu_ms() {
-    rusage used{};
-    ::getrusage(RUSAGE_CHILDREN, &used);
-    const auto ms = [](const timeval& time) {
-        return static_cast<double>(time.tv_sec) * 1000 + static_cast<double>(time.tv_usec) / 1000;
-    };
-    return ms(used.ru_utime) + ms(used.ru_stime);
-}
 
 SpawnRequest sample_request(CageBackend backend, std::vector<std::string> argv) {
     SpawnRequest request;
@@ -179,7 +168,7 @@ double bwrap_rate(int workers) {
 struct Report {
     std::vector<Samples> cages{Samples(CageBackend::bwrap), Samples(CageBackend::native)};
     std::vector<double> bwrap;
-    double bwrap_per_s_1 = 0, bwrap_per_s_2 = 0, bwrap_cpu_ms = 0;
+    double bwrap_per_s_1 = 0, bwrap_per_s_2 = 0;
     std::vector<std::pair<Peer, std::vector<double>>> peers;
 };
 
@@ -212,15 +201,11 @@ void measure(Report& report) {
     }
     if (failed) std::rethrow_exception(failed);
     for (auto& samples : report.cages) {
-        const auto before = children_cpu_ms();
         measure_rate(io, spawner, samples.backend, 1, samples.per_s_1);
-        samples.cpu_ms = (children_cpu_ms() - before) / kBatch;
         measure_rate(io, spawner, samples.backend, 2, samples.per_s_2);
     }
     run_to_end(io, close(&spawner, &gatekeeper));
-    const auto before = children_cpu_ms();
     report.bwrap_per_s_1 = bwrap_rate(1);
-    report.bwrap_cpu_ms = (children_cpu_ms() - before) / kBatch;
     report.bwrap_per_s_2 = bwrap_rate(2);
     measure_peers(report);
 }
@@ -240,11 +225,10 @@ void print_json(const Report& report) {
     std::printf(
         "\"spawn_1_per_s\":%.0f,\"spawn_2_per_s\":%.0f,\"native_1_per_s\":%.0f,"
         "\"native_2_per_s\":%.0f,\"bwrap_1_per_s\":%.0f,\"bwrap_2_per_s\":%.0f,"
-        "\"spawn_idle_kb\":%.0f,\"native_idle_kb\":%.0f,"
-        "\"spawn_cpu_ms\":%.2f,\"native_cpu_ms\":%.2f,\"bwrap_cpu_ms\":%.2f",
+        "\"spawn_idle_kb\":%.0f,\"native_idle_kb\":%.0f",
+
         bwrap.per_s_1, bwrap.per_s_2, native.per_s_1, native.per_s_2, report.bwrap_per_s_1,
-        report.bwrap_per_s_2, bwrap.idle_kb, native.idle_kb, bwrap.cpu_ms, native.cpu_ms,
-        report.bwrap_cpu_ms
+        report.bwrap_per_s_2, bwrap.idle_kb, native.idle_kb
     );
     for (const auto& [peer, times] : report.peers) {
         if (times.empty()) std::printf(",\"%s_p50_ms\":null", peer.name.c_str());
@@ -263,10 +247,10 @@ void print_cages(const Samples& samples, double bare, double budget) {
     std::printf(
         "cage, backend %-10s %8.2f %8.2f   %.2f of bare bwrap (budget %.2f); %.0f and %.0f a "
         "second "
-        "with 1 and 2 workers; network %.2f ms; cpu %.2f ms; idle %.0f KB\n",
+        "with 1 and 2 workers; network %.2f ms; idle %.0f KB\n",
         std::string(to_string(samples.backend)).c_str(), median(samples.spawn),
         percentile(samples.spawn, 0.95), median(samples.spawn) / bare, budget, samples.per_s_1,
-        samples.per_s_2, median(samples.net), samples.cpu_ms, samples.idle_kb
+        samples.per_s_2, median(samples.net), samples.idle_kb
     );
 }
 
@@ -276,9 +260,8 @@ void print_table(const Report& report) {
     print_cages(report.cages[0], bare, 1.5);
     print_cages(report.cages[1], bare, 0.75);
     std::printf(
-        "%-24s %8.2f %8.2f   %.0f and %.0f a second; cpu %.2f ms\n", "bare bwrap, same binds", bare,
-        percentile(report.bwrap, 0.95), report.bwrap_per_s_1, report.bwrap_per_s_2,
-        report.bwrap_cpu_ms
+        "%-24s %8.2f %8.2f   %.0f and %.0f a second\n", "bare bwrap, same binds", bare,
+        percentile(report.bwrap, 0.95), report.bwrap_per_s_1, report.bwrap_per_s_2
     );
     print_argv(bare_bwrap(programs()));
     for (const auto& [peer, times] : report.peers) {
