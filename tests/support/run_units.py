@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 # Sanitizer builds on a busy two-core machine are this much slower than what `timeout:` assumes.
@@ -44,7 +45,11 @@ def stage_command(command, env, build, source, stage):
         if word.startswith(build) and os.path.isfile(word):
             target = moved(word)
             os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copy2(word, target)
+            # Another test of the same program may be running it.
+            with tempfile.NamedTemporaryFile(dir=os.path.dirname(target), delete=False) as fresh:
+                pass
+            shutil.copy2(word, fresh.name)
+            os.replace(fresh.name, target)
     prefix = ["setpriv", "--reuid", "volary", "--regid", "volary", "--init-groups",
               "--no-new-privs"]
     return prefix + [moved(w) for w in command], {k: moved(v) for k, v in env.items()}
