@@ -132,6 +132,15 @@ void insert_firings(Database& db, const std::vector<FiringRow>& firings) {
     }
 }
 
+void insert_cages(Database& db, const std::vector<CageRow>& cages) {
+    for (const auto& cage : cages) {
+        auto insert = db.prepare(
+            "INSERT INTO cage (id, session, seq) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING"
+        );
+        insert.bind(cage.id.str()).bind(cage.session.str()).bind(cage.seq).exec();
+    }
+}
+
 void remove_checkpoints(Database& db, const SessionId& session, const std::vector<ItemId>& items) {
     for (const auto& item : items) {
         auto remove = db.prepare("DELETE FROM item_checkpoint WHERE session = ?1 AND item = ?2");
@@ -181,6 +190,7 @@ void append_to_log(Database& db, const Append& append) {
     insert_events(db, no, append.events);
     put_runs(db, append.runs);
     insert_firings(db, append.firings);
+    insert_cages(db, append.cages);
     remove_checkpoints(db, append.session, append.finished_items);
     if (append.idempotency) insert_idempotency(db, *append.idempotency);
 }

@@ -111,7 +111,33 @@ CREATE TABLE device (
 ) WITHOUT ROWID;
 )sql";
 
-constexpr Migration kMigrations[] = {{1, kFirst}};
+// `connection` is the network log of the cages, at most kMaxConnections rows a session: `id`
+// ascends with the time of the end, so that the oldest are found without an index of their own.
+constexpr const char* kCages = R"sql(
+CREATE TABLE cage (
+    id TEXT NOT NULL PRIMARY KEY,
+    session TEXT NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    seq INTEGER NOT NULL -- of its cage.started
+) WITHOUT ROWID;
+CREATE INDEX cage_by_session ON cage(session);
+
+CREATE TABLE connection (
+    id INTEGER PRIMARY KEY,
+    session TEXT NOT NULL REFERENCES session(id) ON DELETE CASCADE,
+    cage TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    port INTEGER NOT NULL,
+    bytes_up INTEGER NOT NULL,
+    bytes_down INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL,
+    verdict TEXT NOT NULL
+);
+CREATE INDEX connection_by_session ON connection(session, id);
+CREATE INDEX connection_by_cage ON connection(cage, id);
+)sql";
+
+constexpr Migration kMigrations[] = {{1, kFirst}, {2, kCages}};
 
 void sync_file(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

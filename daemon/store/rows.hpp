@@ -62,6 +62,31 @@ struct FiringRow {
     bool operator==(const FiringRow&) const = default;
 };
 
+/// Whose a cage is, also after it has ended.
+struct CageRow {
+    CageId id;
+    SessionId session;
+    std::int64_t seq = 0;  ///< of its `cage.started`
+    bool operator==(const CageRow&) const = default;
+};
+
+/// One finished connection of a cage.
+struct ConnectionRow {
+    SessionId session;
+    CageId cage;
+    UnixMillis at = 0;  ///< when it began
+    std::string name;
+    std::int64_t port = 0;
+    std::int64_t bytes_up = 0;
+    std::int64_t bytes_down = 0;
+    std::int64_t duration_ms = 0;
+    std::string verdict;
+    bool operator==(const ConnectionRow&) const = default;
+};
+
+/// What is kept of one session's connections; the oldest go.
+inline constexpr std::int64_t kMaxConnections = 10'000;
+
 /// What is known of a streamed item that has not finished.
 struct CheckpointRow {
     SessionId session;
@@ -97,6 +122,7 @@ struct Append {
     std::optional<SessionRow> session_row;      ///< needed with the first append of a session
     std::vector<RunRow> runs;                   ///< inserted or replaced
     std::vector<FiringRow> firings;             ///< inserted; one that exists is a conflict
+    std::vector<CageRow> cages;                 ///< inserted, or left as they are
     std::vector<ItemId> finished_items;         ///< their checkpoints go
     std::optional<IdempotencyRow> idempotency;  ///< inserted; one that exists is a conflict
 };

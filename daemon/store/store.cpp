@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "daemon/store/access_rows.hpp"
+#include "daemon/store/connections.hpp"
 #include "daemon/store/log.hpp"
 #include "daemon/store/sessions.hpp"
 #include "daemon/store/state_folder.hpp"
@@ -157,6 +158,25 @@ asio::awaitable<std::vector<RunRow>> Store::runs(SessionId session) {
 
 asio::awaitable<std::vector<FiringRow>> Store::firings(SessionId session) {
     auto work = [session = std::move(session)](Database& db) { return list_firings(db, session); };
+    return impl_->read(std::move(work));
+}
+
+asio::awaitable<void> Store::add_connections(std::vector<ConnectionRow> rows) {
+    auto work = [rows = std::move(rows)](Database& db) { store::add_connections(db, rows); };
+    return impl_->write(std::move(work));
+}
+
+asio::awaitable<std::vector<ConnectionRow>> Store::connections(
+    SessionId session, CageId cage, std::int64_t limit
+) {
+    auto work = [session = std::move(session), cage = std::move(cage), limit](Database& db) {
+        return list_connections(db, session, cage, limit);
+    };
+    return impl_->read(std::move(work));
+}
+
+asio::awaitable<std::optional<CageRow>> Store::find_cage(CageId cage) {
+    auto work = [cage = std::move(cage)](Database& db) { return store::find_cage(db, cage); };
     return impl_->read(std::move(work));
 }
 

@@ -73,6 +73,14 @@ public:
     asio::awaitable<std::vector<RunRow>> runs(SessionId session);
     asio::awaitable<std::vector<FiringRow>> firings(SessionId session);
 
+    /// Appends to the network log of the rows' sessions; each keeps its newest kMaxConnections.
+    asio::awaitable<void> add_connections(std::vector<ConnectionRow> rows);
+    /// The last `limit` of a cage, or of a whole session when `cage` is empty, newest first.
+    asio::awaitable<std::vector<ConnectionRow>> connections(
+        SessionId session, CageId cage, std::int64_t limit
+    );
+    asio::awaitable<std::optional<CageRow>> find_cage(CageId cage);
+
     asio::awaitable<std::optional<IdempotencyRow>> find_idempotent(
         std::string scope, std::string key
     );

@@ -292,6 +292,34 @@ TEST_CASE("runs are kept with the append that changes them", "[store]") {
     CHECK(f.run(f.store->runs(f.session)) == std::vector<RunRow>{run});
 }
 
+TEST_CASE("a session keeps its newest connections, and a cage is known after it ended", "[store]") {
+    Fixture f;
+    const CageId cage("cage_1");
+    auto append = make_append(f.session, 1);
+    append.cages = {{cage, f.session, 1}};
+    f.run(f.store->append(append));
+    const auto other = SessionId::make(f.clock);
+    f.run(f.store->append(make_append(other, 1)));
+
+    std::vector<ConnectionRow> rows;
+    for (std::int64_t i = 0; i < kMaxConnections + 50; ++i)
+        rows.push_back({f.session, cage, i, "shop.example", 443, 10, 20, 5, "allowed"});
+    rows.push_back({other, CageId("cage_2"), 1, "other.example", 80, 1, 2, 3, "sni"});
+    rows.push_back({SessionId("ses_gone"), CageId("cage_3"), 1, "x.example", 80, 1, 2, 3, "idle"});
+    f.run(f.store->add_connections(rows));
+    f.reopen();
+
+    const auto kept = f.run(f.store->connections(f.session, cage, kMaxConnections * 2));
+    REQUIRE(kept.size() == static_cast<std::size_t>(kMaxConnections));
+    CHECK(kept.front() == rows[static_cast<std::size_t>(kMaxConnections + 49)]);
+    CHECK(kept.back().at == 50);
+    CHECK(f.run(f.store->connections(f.session, CageId(), 3)).size() == 3);
+    CHECK(f.run(f.store->connections(other, CageId(), 3)).size() == 1);
+    CHECK(f.run(f.store->connections(f.session, CageId("cage_3"), 3)).empty());
+    CHECK(f.run(f.store->find_cage(cage)) == CageRow{cage, f.session, 1});
+    CHECK_FALSE(f.run(f.store->find_cage(CageId("cage_9"))));
+}
+
 TEST_CASE("projects are put, listed, found and removed", "[store]") {
     Fixture f;
     f.run(f.store->put_project({"b", "/srv/b", 1}));
