@@ -4,14 +4,20 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "cage/cage.hpp"
+#include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
+#include "daemon/agent/cage_card.hpp"
 #include "daemon/agent/drivers.hpp"
 #include "daemon/agent/places.hpp"
 #include "daemon/http/router.hpp"
 #include "daemon/http/server.hpp"
 #include "daemon/model/broker.hpp"
+#include "dsl/load.hpp"
 
 #include <algorithm>
+#include <optional>
+#include <unistd.h>
+#include <utility>
 
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
@@ -28,8 +34,6 @@ constexpr milliseconds kCancelGrace{700};
 constexpr milliseconds kTermGrace{2000};
 // An agent whose turn is over has nothing left to do but to exit.
 constexpr milliseconds kExitGrace{300};
-constexpr std::size_t kMaxDenials = 100;   // of one cage card; the log has all
-constexpr std::size_t kMaxNetNames = 256;  // as many as a policy has rules
 
 constexpr const char* kBrokerName = "models.volary.internal";
 constexpr const char* kToolsName = "volary.internal";
@@ -49,11 +53,12 @@ http::Response not_found(const std::string& what) {
 }  // namespace
 
 Engine::Engine(
-    asio::any_io_executor executor, cage::Spawner& spawner, model::Broker& broker, Host& host,
-    const Clock& clock, EnginePaths paths
+    const asio::any_io_executor& executor, cage::Spawner& spawner, cage::Gatekeeper& gatekeeper,
+    model::Broker& broker, Host& host, const Clock& clock, EnginePaths paths
 )
     : executor_(executor),
       spawner_(spawner),
+      gatekeeper_(gatekeeper),
       broker_(broker),
       host_(host),
       clock_(clock),
@@ -113,6 +118,7 @@ void Engine::start(StartRequest request) {
     worker->agent = dsl::find_agent(*worker->project, worker->origin.agent);
     worker->input = std::move(request.input);
     worker->agent_session = std::move(request.agent_session);
+    worker->grants = std::move(request.grants);
     worker->cage_id = CageId::make(clock_);
     if (scope_.closing() || worker->agent == nullptr) {
         const auto* why = worker->agent == nullptr ? "the project has no such agent any more"
@@ -145,9 +151,11 @@ asio::awaitable<void> Engine::work(WorkerPtr worker) {
 }
 
 asio::awaitable<Ending> Engine::drive(Worker& worker) {
-    worker.cage = co_await spawner_.spawn(spawn_request(worker));
-    const auto& report = worker.cage->report();
-    host_.cage_started(worker.origin, worker.cage_id, report.layers, report.limits_backend);
+    auto request = spawn_request(worker);
+    worker.policy = request.policy;
+    worker.cage = co_await spawner_.spawn(std::move(request));
+    tell_started(worker);
+    co_await allow_late(worker);
     const bool speaks_acp = worker.agent->runner.kind == dsl::Runner::Kind::builtin;
     auto driver = speaks_acp ? make_acp_driver(executor_, worker, host_, clock_)
                              : make_exec_driver(executor_, worker, host_);
@@ -182,12 +190,31 @@ void hold_to_ceiling(CagePolicy& policy, const CageCeiling& ceiling) {
 
 }  // namespace
 
+void Engine::tell_started(const Worker& worker) {
+    const auto& report = worker.cage->report();
+    const auto backend = worker.policy.disabled ? "none" : to_string(worker.policy.backend);
+    host_.cage_started(
+        worker.origin, worker.cage_id,
+        {std::string(backend), report.layers, report.limits_backend,
+         dsl::cage_words_json(worker.policy), limit_list(worker.policy.limits)}
+    );
+}
+
 cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
     const auto& agent = *worker.agent;
     cage::SpawnRequest request;
     request.id = worker.cage_id;
     request.policy = agent.cage;
     hold_to_ceiling(request.policy, paths_.ceiling);
+    for (const auto& grant : worker.grants) {
+        // A granted folder that was removed since, or a ceiling that has come down, must not keep
+        // the agent from starting: it starts without.
+        const auto* fs = std::get_if<FsRule>(&grant);
+        if (fs != nullptr && ::access(fs->source.c_str(), F_OK) != 0) continue;
+        auto wider = request.policy;
+        add_to(wider, grant);
+        if (exceeding(wider, paths_.ceiling).empty()) request.policy = std::move(wider);
+    }
     request.working_directory = "/workspace";
     request.internal_names = {kToolsName, kBrokerName};
     if (agent.runner.kind == dsl::Runner::Kind::builtin) {
@@ -227,7 +254,7 @@ void Engine::admit(
     gate->second->changed.notify();
 }
 
-void Engine::stop(const std::vector<InvocationId>& invocations, std::string reason) {
+void Engine::stop(const std::vector<InvocationId>& invocations, const std::string& reason) {
     for (const auto& id : invocations) {
         const auto found = workers_.find(id);
         if (found == workers_.end() || found->second->stopping) continue;
@@ -267,44 +294,95 @@ Worker* Engine::find(const CageId& cage) const {
 }
 
 void Engine::denied(const cage::Denial& denial) {
-    auto* worker = find(denial.cage);
-    if (worker == nullptr) return;
-    worker->denials.push_back({clock_.now_ms(), denial});
-    if (worker->denials.size() > kMaxDenials) worker->denials.pop_front();
-    host_.denied(worker->origin, denial);
+    const auto* worker = find(denial.cage);
+    if (worker != nullptr) host_.denied(worker->origin, denial);
 }
 
 void Engine::limited(const CageId& cage, const std::string& limit, const std::string& detail) {
-    auto* worker = find(cage);
+    const auto* worker = find(cage);
     if (worker != nullptr) host_.limited(worker->origin, cage, limit, detail);
 }
 
 void Engine::connection_closed(const cage::Connection& connection) {
-    auto* worker = find(connection.cage);
-    if (worker == nullptr) return;
-    const auto key = fmt::format("{}:{}", connection.name, connection.port);
-    if (!worker->net.contains(key) && worker->net.size() >= kMaxNetNames) return;
-    auto& use = worker->net[key];
-    ++use.connections;
-    use.bytes_up += connection.bytes_up;
-    use.bytes_down += connection.bytes_down;
+    const auto* worker = find(connection.cage);
+    if (worker != nullptr) host_.connection_closed(worker->origin, connection);
 }
 
-std::vector<CageCard> Engine::cages(const SessionId& session) const {
-    std::vector<CageCard> out;
+asio::awaitable<void> Engine::allow(LiveGrant grant) {
+    std::vector<std::shared_ptr<cage::Cage>> cages;
     for (const auto& [id, worker] : workers_) {
-        if (worker->origin.session != session || !worker->cage) continue;
-        CageCard card;
-        card.cage = worker->cage_id;
-        card.origin = worker->origin;
-        card.layers = worker->cage->report().layers;
-        card.limits_backend = worker->cage->report().limits_backend;
-        for (const auto pid : worker->cage->processes()) card.pids.push_back(pid);
-        card.net = worker->net;
-        card.denials.assign(worker->denials.begin(), worker->denials.end());
-        out.push_back(std::move(card));
+        if (worker->origin.session != grant.session || worker->origin.agent != grant.agent)
+            continue;
+        const auto& meant = grant.cages;
+        const bool named = std::find(meant.begin(), meant.end(), worker->cage_id) != meant.end();
+        if (!worker->cage && grant.lasts)
+            worker->late.push_back(grant.rule);
+        else if (named && worker->cage && worker->cage->running())
+            cages.push_back(worker->cage);
+    }
+    if (cages.empty() && !grant.lasts) throw Error(Errc::conflict, "the cage has ended");
+    std::optional<Error> failure;
+    for (const auto& cage : cages) {
+        try {
+            co_await allow_one(cage, grant.rule);
+        } catch (const Error& error) {
+            failure = error;
+        }
+    }
+    // The others have it all the same.
+    if (failure) throw Error(*failure);
+}
+
+asio::awaitable<void> Engine::allow_one(std::shared_ptr<cage::Cage> cage, GrantRule rule) {
+    if (auto* net = std::get_if<NetRule>(&rule))
+        co_await gatekeeper_.allow(cage->id(), std::move(*net));
+    else
+        co_await cage->add_bind(std::move(std::get<FsRule>(rule)));
+}
+
+asio::awaitable<void> Engine::allow_late(Worker& worker) {
+    auto rules = std::exchange(worker.late, {});
+    for (const auto& rule : rules) {
+        try {
+            co_await allow_one(worker.cage, rule);
+        } catch (const Error& error) {
+            // It is in the log and holds for the next cage; this one lives without it.
+            log::warning(
+                "a grant came too late for a cage",
+                {{"cage", worker.cage_id.str()}, {"error", error.what()}}
+            );
+        }
+    }
+}
+
+std::vector<LayerFolder> Engine::layers(const SessionId& session, const dsl::Project& project)
+    const {
+    std::vector<LayerFolder> out;
+    std::vector<const dsl::Agent*> left{&project.primary};
+    while (!left.empty()) {
+        const auto* agent = left.back();
+        left.pop_back();
+        for (const auto& child : agent->subagents) left.push_back(&child);
+        const PlaceKey key{session, project.root, agent->path, agent->cage.state};
+        for (auto& path : layers_places(paths_.layers, key))
+            out.push_back({agent->path, std::move(path)});
     }
     return out;
+}
+
+std::vector<LiveUse> Engine::use(const SessionId& session) const {
+    std::vector<LiveUse> out;
+    for (const auto& [id, worker] : workers_) {
+        if (worker->origin.session != session || !worker->cage) continue;
+        out.push_back({worker->cage_id, limit_use(worker->cage->use())});
+    }
+    return out;
+}
+
+cage::NetUse Engine::network(const CageId& cage) const { return gatekeeper_.use(cage); }
+
+std::vector<cage::Connection> Engine::connections(const CageId& cage) const {
+    return gatekeeper_.connections(cage);
 }
 
 asio::awaitable<void> Engine::close() {

@@ -3,6 +3,7 @@
 
 #include "base/ceiling.hpp"
 #include "base/clock.hpp"
+#include "base/grant.hpp"
 #include "base/task_scope.hpp"
 #include "base/unique_fd.hpp"
 #include "daemon/agent/mcp.hpp"
@@ -14,6 +15,8 @@
 #include <vector>
 
 namespace volary::cage {
+class Cage;
+class Gatekeeper;
 class Spawner;
 struct SpawnRequest;
 }  // namespace volary::cage
@@ -41,18 +44,29 @@ struct StartRequest {
     Origin origin;
     std::shared_ptr<const dsl::Project> project;
     std::string input;
-    std::string agent_session;  ///< to load; empty: a new one
+    std::string agent_session;      ///< to load; empty: a new one
+    std::vector<GrantRule> grants;  ///< what the operator allows beyond the policy
 };
 
-/// What the cage card of the API shows of a live cage.
-struct CageCard {
+/// A rule for cages that live already.
+struct LiveGrant {
+    SessionId session;
+    std::string agent;
+    std::vector<CageId> cages;
+    GrantRule rule;
+    bool lasts = false;  ///< also for cages of the agent that are just being built
+};
+
+/// A folder with the `cow` layers of one agent, for cage::list_changes() and its like.
+struct LayerFolder {
+    std::string agent;  ///< path in the tree
+    std::string path;
+};
+
+/// What a live cage takes now; see limit_list() for what it may.
+struct LiveUse {
     CageId cage;
-    Origin origin;
-    std::vector<std::string> layers;
-    std::string limits_backend;
-    std::vector<int> pids;
-    std::map<std::string, NetUse> net;
-    std::vector<DenialRecord> denials;
+    std::map<std::string, double> limits;  ///< "memory", "pids" ... in the units of limit_list()
 };
 
 /// Runs agents: a cage, a driver and the internal names for each invocation. Owns no session
@@ -61,8 +75,8 @@ struct CageCard {
 class Engine {
 public:
     Engine(
-        asio::any_io_executor executor, cage::Spawner& spawner, model::Broker& broker, Host& host,
-        const Clock& clock, EnginePaths paths
+        const asio::any_io_executor& executor, cage::Spawner& spawner, cage::Gatekeeper& gatekeeper,
+        model::Broker& broker, Host& host, const Clock& clock, EnginePaths paths
     );
     ~Engine();
     Engine(const Engine&) = delete;
@@ -75,7 +89,7 @@ public:
     void admit(const InvocationId& invocation, const StepId& step, std::vector<std::string> notes);
 
     /// Cancels, then TERM, grace, KILL to the whole cage; each invocation then ends as stopped.
-    void stop(const std::vector<InvocationId>& invocations, std::string reason);
+    void stop(const std::vector<InvocationId>& invocations, const std::string& reason);
 
     // What the gatekeeper and the spawner tell of a cage.
     void internal(const CageId& cage, const std::string& name, UniqueFd connection);
@@ -83,7 +97,19 @@ public:
     void limited(const CageId& cage, const std::string& limit, const std::string& detail);
     void connection_closed(const cage::Connection& connection);
 
-    std::vector<CageCard> cages(const SessionId& session) const;
+    /// Gives the rule to those of the cages that still live. Throws Error: conflict when none of
+    /// them does and the rule does not last; unavailable with the words "at the next start" when
+    /// this host cannot change a live cage that way.
+    asio::awaitable<void> allow(LiveGrant grant);
+
+    /// Of the cages of a session that live now.
+    std::vector<LiveUse> use(const SessionId& session) const;
+    /// What a cage that lives or ended a moment ago used of the network; zeros for any other.
+    cage::NetUse network(const CageId& cage) const;
+    /// The network log of a cage that lives or ended a moment ago, open connections first.
+    std::vector<cage::Connection> connections(const CageId& cage) const;
+    /// Where the changes of a session's agents lie.
+    std::vector<LayerFolder> layers(const SessionId& session, const dsl::Project& project) const;
     std::size_t live() const noexcept { return workers_.size(); }
 
     /// Stops every invocation and waits for the last.
@@ -98,11 +124,15 @@ private:
     asio::awaitable<http::Response> ask_broker(http::Request& request);
     asio::awaitable<http::Response> ask_tools(http::Request& request);
     cage::SpawnRequest spawn_request(const Worker& worker) const;
+    asio::awaitable<void> allow_one(std::shared_ptr<cage::Cage> cage, GrantRule rule);
+    asio::awaitable<void> allow_late(Worker& worker);
+    void tell_started(const Worker& worker);
     Worker* find(const CageId& cage) const;
     void add_routes();
 
     asio::any_io_executor executor_;
     cage::Spawner& spawner_;
+    cage::Gatekeeper& gatekeeper_;
     model::Broker& broker_;
     Host& host_;
     const Clock& clock_;

@@ -52,16 +52,22 @@ struct SubagentAnswer {
     std::string result;
 };
 
+/// What a cage started with: for the log, and for its card.
+struct CageFacts {
+    std::string backend;  ///< "bwrap", "native" ...; "none" for a disabled one
+    std::vector<std::string> layers;
+    std::string limits_backend;
+    std::string policy;  ///< dsl::cage_words_json()
+    std::string limits;  ///< limit_list()
+};
+
 /// Where the agents' reports and requests go: owned by this room, implemented above it.
 /// Awaitables throw Error when the session refuses. Control thread only.
 class Host {
 public:
     virtual ~Host() = default;
 
-    virtual void cage_started(
-        const Origin& origin, const CageId& cage, const std::vector<std::string>& layers,
-        const std::string& limits_backend
-    ) = 0;
+    virtual void cage_started(const Origin& origin, const CageId& cage, const CageFacts& facts) = 0;
     virtual void cage_exited(
         const Origin& origin, const CageId& cage, const std::string& status,
         const std::string& reason
@@ -71,6 +77,8 @@ public:
         const Origin& origin, const CageId& cage, const std::string& limit,
         const std::string& detail
     ) = 0;
+    /// An entry of the cage's network log.
+    virtual void connection_closed(const Origin& origin, const cage::Connection& connection) = 0;
     /// Returns once it is durable: a cage that prints faster than the disk writes is slowed.
     virtual asio::awaitable<void> output(Origin origin, std::string stream, std::string text) = 0;
     virtual void agent_session(const Origin& origin, const std::string& id) = 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/grant.hpp"
 #include "base/mailbox.hpp"
 #include "daemon/agent/host.hpp"
 #include "dsl/project.hpp"
 
-#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -36,17 +36,6 @@ struct Gate {
     Notifier changed;
 };
 
-struct DenialRecord {
-    UnixMillis at = 0;
-    cage::Denial denial;
-};
-
-struct NetUse {
-    std::int64_t connections = 0;
-    std::uint64_t bytes_up = 0;
-    std::uint64_t bytes_down = 0;
-};
-
 /// One live invocation: its cage, its gates and what the cage card shows. Control thread only.
 struct Worker {
     Worker(const asio::any_io_executor& executor, Origin whose)
@@ -65,8 +54,9 @@ struct Worker {
     std::string stop_reason;
     bool done = false;
     Notifier ended;
-    std::deque<DenialRecord> denials;
-    std::map<std::string, NetUse> net;  ///< "name:port"
+    std::vector<GrantRule> grants;  ///< in the policy from the start
+    std::vector<GrantRule> late;    ///< granted while the cage was being built
+    CagePolicy policy;              ///< of the cage, grants included
 
     /// Refuses every step that waits: nothing new begins.
     void close_gates() {

@@ -5,6 +5,9 @@
 
 #include <string>
 
+namespace volary {
+class SideThread;
+}
 namespace volary::store {
 class Store;
 }
@@ -15,7 +18,8 @@ class Projects;
 }  // namespace volary::session
 namespace volary::agent {
 class Engine;
-}
+class Examiner;
+}  // namespace volary::agent
 namespace volary::http {
 class Router;
 struct Request;
@@ -31,6 +35,8 @@ struct Services {
     session::Projects& projects;
     session::Hub& hub;
     agent::Engine& agents;
+    agent::Examiner& examiner;
+    SideThread& files;
     const Clock& clock;
     UnixMillis started_at = 0;
 };
@@ -46,6 +52,9 @@ private:
     void add_project_routes();
     void add_session_routes();
     void add_control_routes();
+    void add_cage_routes();
+    void add_grant_routes();
+    void add_changes_routes();
     void add_stream_route();
 
     Services services_;

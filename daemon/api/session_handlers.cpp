@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.hpp"
 #include "base/json_text.hpp"
-#include "daemon/agent/engine.hpp"
 #include "daemon/api/request.hpp"
 #include "daemon/api/services.hpp"
 #include "daemon/http/router.hpp"
@@ -60,49 +59,6 @@ asio::awaitable<http::Response> events(const Services& services, http::Request& 
     );
     body.append(page).push_back('}');
     co_return http::Response::json(200, std::move(body));
-}
-
-Json net_json(const std::map<std::string, agent::NetUse>& net) {
-    Json out = Json::array();
-    for (const auto& [text, use] : net)
-        out.push_back(
-            {{"text", text},
-             {"connections", use.connections},
-             {"bytes_up", use.bytes_up},
-             {"bytes_down", use.bytes_down}}
-        );
-    return out;
-}
-
-Json denials_json(const std::vector<agent::DenialRecord>& denials) {
-    Json out = Json::array();
-    for (const auto& record : denials)
-        out.push_back(
-            {{"at", record.at},
-             {"layer", record.denial.layer},
-             {"what", record.denial.what},
-             {"rule", record.denial.rule},
-             {"count", record.denial.count}}
-        );
-    return out;
-}
-
-asio::awaitable<http::Response> cages(const Services& services, http::Request& request) {
-    const auto session = session_of(request);
-    co_await services.sessions.last_seq(session);
-    Json out = Json::array();
-    for (const auto& card : services.agents.cages(session))
-        out.push_back(
-            {{"cage", card.cage.str()},
-             {"invocation", card.origin.invocation.str()},
-             {"agent", card.origin.agent},
-             {"layers", card.layers},
-             {"limits_backend", card.limits_backend},
-             {"pids", card.pids},
-             {"net", net_json(card.net)},
-             {"denials", denials_json(card.denials)}}
-        );
-    co_return json_answer(200, {{"cages", std::move(out)}});
 }
 
 /// What the operator asks of a session, from the body of the request.
@@ -173,10 +129,6 @@ void Api::add_session_routes() {
     const auto page = [this](http::Request& request) { return events(services_, request); };
     router_.add(
         "GET", "/api/v1/sessions/{id}/events", http::AsyncHandler(page), about("a page of its log")
-    );
-    const auto cards = [this](http::Request& request) { return cages(services_, request); };
-    router_.add(
-        "GET", "/api/v1/sessions/{id}/cages", http::AsyncHandler(cards), about("its live cages")
     );
 }
 

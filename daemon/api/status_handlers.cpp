@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/json_text.hpp"
 #include "daemon/agent/engine.hpp"
+#include "daemon/agent/examiner.hpp"
 #include "daemon/api/openapi.hpp"
 #include "daemon/api/request.hpp"
 #include "daemon/api/services.hpp"
@@ -39,6 +40,13 @@ asio::awaitable<http::Response> status(const Services& services) {
         {"no_cage", false},
     };
     co_return json_answer(200, doc);
+}
+
+asio::awaitable<http::Response> doctor(const Services& services) {
+    const auto text = co_await services.examiner.json();
+    auto response = http::Response::json(200, {});
+    response.shared_body = text;
+    co_return response;
 }
 
 http::RouteOptions open(std::string summary) {
@@ -83,6 +91,11 @@ void Api::add_open_routes() {
 }
 
 void Api::add_status_routes() {
+    const auto examine = [this](http::Request&) { return doctor(services_); };
+    router_.add(
+        "GET", "/api/v1/doctor", http::AsyncHandler(examine),
+        about("each layer, proven on this host")
+    );
     const auto state = [this](http::Request&) { return status(services_); };
     router_.add("GET", "/api/v1/status", http::AsyncHandler(state), about("how the daemon is"));
 }

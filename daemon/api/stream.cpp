@@ -246,6 +246,9 @@ Api::Api(Services services, http::Router& router) : services_(services), router_
     add_project_routes();
     add_session_routes();
     add_control_routes();
+    add_cage_routes();
+    add_grant_routes();
+    add_changes_routes();
     add_stream_route();
 }
 

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "daemon/app/adapters.hpp"
 
+#include "base/bytes.hpp"
 #include "base/error.hpp"
 #include "daemon/agent/engine.hpp"
+#include "daemon/app/grant_desk.hpp"
+#include "daemon/app/net_log.hpp"
 
 namespace volary::app {
 namespace {
@@ -14,10 +17,10 @@ constexpr const char* kDaemon = "daemon";
 }  // namespace
 
 void SessionHost::cage_started(
-    const agent::Origin& origin, const CageId& cage, const std::vector<std::string>& layers,
-    const std::string& limits_backend
+    const agent::Origin& origin, const CageId& cage, const agent::CageFacts& facts
 ) {
-    session::CageStarted report{origin.invocation, cage, layers, limits_backend};
+    session::CageStarted report{origin.invocation, cage,         facts.layers, facts.limits_backend,
+                                facts.backend,     facts.policy, facts.limits};
     sessions_.tell(origin.session, kDaemon, std::move(report));
 }
 
@@ -41,6 +44,22 @@ void SessionHost::limited(
 ) {
     session::CageLimit report{origin.invocation, cage, limit, detail};
     sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void SessionHost::connection_closed(
+    const agent::Origin& origin, const cage::Connection& connection
+) {
+    net_.add(
+        {.session = origin.session,
+         .cage = connection.cage,
+         .at = connection.at_ms,
+         .name = to_valid_utf8(connection.name),
+         .port = connection.port,
+         .bytes_up = static_cast<std::int64_t>(connection.bytes_up),
+         .bytes_down = static_cast<std::int64_t>(connection.bytes_down),
+         .duration_ms = connection.duration.count(),
+         .verdict = connection.verdict}
+    );
 }
 
 asio::awaitable<void> SessionHost::output(
@@ -145,11 +164,14 @@ void EngineAgents::carry_out(
         request.project = project;
         request.input = start->input;
         request.agent_session = start->agent_session;
+        request.grants = start->grants;
         engine_.start(std::move(request));
     } else if (const auto* admit = std::get_if<session::AdmitStep>(&effect)) {
         engine_.admit(admit->invocation, admit->step, admit->notes);
     } else if (const auto* stop = std::get_if<session::StopAgents>(&effect)) {
         engine_.stop(stop->invocations, "stopped by the operator");
+    } else if (const auto* grant = std::get_if<session::ApplyGrant>(&effect)) {
+        grants_.carry_out(session, project->name, *grant);
     }
 }
 

@@ -10,14 +10,16 @@ class Engine;
 
 namespace volary::app {
 
+class GrantDesk;
+class NetLog;
+
 /// What agents report, as commands to their session.
 class SessionHost final : public agent::Host {
 public:
-    explicit SessionHost(session::Manager& sessions) : sessions_(sessions) {}
+    SessionHost(session::Manager& sessions, NetLog& net) : sessions_(sessions), net_(net) {}
 
     void cage_started(
-        const agent::Origin& origin, const CageId& cage, const std::vector<std::string>& layers,
-        const std::string& limits_backend
+        const agent::Origin& origin, const CageId& cage, const agent::CageFacts& facts
     ) override;
     void cage_exited(
         const agent::Origin& origin, const CageId& cage, const std::string& status,
@@ -28,6 +30,8 @@ public:
         const agent::Origin& origin, const CageId& cage, const std::string& limit,
         const std::string& detail
     ) override;
+    void connection_closed(const agent::Origin& origin, const cage::Connection& connection)
+        override;
     asio::awaitable<void> output(agent::Origin origin, std::string stream, std::string text)
         override;
     void agent_session(const agent::Origin& origin, const std::string& id) override;
@@ -53,12 +57,13 @@ public:
 
 private:
     session::Manager& sessions_;
+    NetLog& net_;
 };
 
 /// What sessions decide, carried out by the agents.
 class EngineAgents final : public session::Agents {
 public:
-    explicit EngineAgents(agent::Engine& engine) : engine_(engine) {}
+    EngineAgents(agent::Engine& engine, GrantDesk& grants) : engine_(engine), grants_(grants) {}
 
     void carry_out(
         const SessionId& session, const std::shared_ptr<const dsl::Project>& project,
@@ -67,6 +72,7 @@ public:
 
 private:
     agent::Engine& engine_;
+    GrantDesk& grants_;
 };
 
 }  // namespace volary::app

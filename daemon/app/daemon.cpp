@@ -8,9 +8,12 @@
 #include "cage/spawner.hpp"
 #include "daemon/access/access.hpp"
 #include "daemon/agent/engine.hpp"
+#include "daemon/agent/examiner.hpp"
 #include "daemon/api/services.hpp"
 #include "daemon/app/adapters.hpp"
 #include "daemon/app/credentials.hpp"
+#include "daemon/app/grant_desk.hpp"
+#include "daemon/app/net_log.hpp"
 #include "daemon/app/network.hpp"
 #include "daemon/app/page.hpp"
 #include "daemon/app/privileges.hpp"
@@ -118,17 +121,23 @@ public:
           store_(store::Store::open({config.state + "/volary.db"}, clock_)),
           projects_(*store_, clock_, config.ceiling),
           sessions_(loop.get_executor(), *store_, projects_, hub_, clock_),
-          host_(sessions_),
+          net_log_(loop.get_executor(), *store_),
+          host_(sessions_, net_log_),
           gatekeeper_(loop.get_executor(), gatekeeper_config(config), gatekeeper_hooks()),
           spawner_(loop.get_executor(), cage::find_programs(), gatekeeper_, spawner_hooks()),
           broker_(config.models, {}),
-          engine_(loop.get_executor(), spawner_, broker_, host_, clock_, engine_paths()),
-          agents_(engine_),
+          engine_(
+              loop.get_executor(), spawner_, gatekeeper_, broker_, host_, clock_, engine_paths()
+          ),
+          examiner_(loop.get_executor(), spawner_, clock_),
+          grants_(loop.get_executor(), engine_, sessions_, projects_, files_),
+          agents_(engine_, grants_),
           credentials_(*store_),
           access_(access_config(), credentials_, clock_),
           api_(services(), router_),
           server_(loop.get_executor(), router_, access_.guard(), server_options()) {
         sessions_.connect(agents_);
+        sessions_.limit_grants(config.ceiling);
         access_.add_routes(router_);
         router_.pages(page_files());
     }
@@ -150,9 +159,11 @@ public:
         // Agents first, so that how they ended is written; then who asks; then what remembers.
         co_await engine_.close();
         co_await server_.close();
+        co_await grants_.close();
         co_await sessions_.close();
         co_await spawner_.close();
         co_await gatekeeper_.close();
+        co_await net_log_.close();
         co_await store_->close();
     }
 
@@ -203,7 +214,8 @@ private:
     }
 
     api::Services services() {
-        return {*store_, sessions_, projects_, hub_, engine_, clock_, clock_.now_ms()};
+        return {*store_,   sessions_, projects_, hub_,           engine_,
+                examiner_, files_,    clock_,    clock_.now_ms()};
     }
 
     void listen_on(const std::string& listen) {
@@ -227,11 +239,15 @@ private:
     session::Hub hub_;
     session::Projects projects_;
     session::Manager sessions_;
+    SideThread files_;
+    NetLog net_log_;
     SessionHost host_;
     cage::Gatekeeper gatekeeper_;
     cage::Spawner spawner_;
     model::Broker broker_;
     agent::Engine engine_;
+    agent::Examiner examiner_;
+    GrantDesk grants_;
     EngineAgents agents_;
     StoreCredentials credentials_;
     access::Access access_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/grant.hpp"
 #include "daemon/session/state.hpp"
 
 #include <cstdint>
@@ -38,6 +39,29 @@ struct EditPlan {
     std::optional<std::string> status;
 };
 
+/// What a change of the project file was decided on, and what it becomes.
+struct ProjectEdit {
+    std::string file;    ///< absolute path
+    std::string before;  ///< the text that the operator's diff was made from
+    std::string after;
+};
+/// Allows an agent something beyond its policy (docs/api.md, "Grants").
+struct Grant {
+    std::string agent;
+    CageId cage;  ///< empty: every live cage of the agent
+    GrantRule rule;
+    GrantScope scope = GrantScope::once;
+    std::optional<ProjectEdit> edit;  ///< with GrantScope::project, once it was confirmed
+};
+/// The operator has taken or dropped changes that lie in the layers of `cow` folders.
+struct SettleChanges {
+    enum class Verdict { kept, dropped };
+    Verdict verdict = Verdict::kept;
+    std::string agent;
+    std::size_t paths = 0;
+    std::vector<std::string> refused;  ///< "PATH: why"
+};
+
 // ---- what the agents report -------------------------------------------------------------
 
 struct CageStarted {
@@ -45,6 +69,9 @@ struct CageStarted {
     CageId cage;
     std::vector<std::string> layers;
     std::string limits_backend;
+    std::string backend;
+    std::string policy = "{}";  ///< the card of the policy, text of one JSON object
+    std::string limits = "[]";  ///< name, limit and unit of each, text of one JSON array
 };
 struct CageExited {
     InvocationId invocation;
@@ -66,6 +93,12 @@ struct CageLimit {
     CageId cage;
     std::string limit;
     std::string detail;
+};
+/// A grant that was recorded could not be carried out as it was meant.
+struct GrantFailed {
+    std::int64_t granted = 0;  ///< log position of the grant
+    std::string applied;       ///< next_start; none: it is void
+    std::string reason;
 };
 struct Output {
     InvocationId invocation;
@@ -121,9 +154,9 @@ struct Recover {
 };
 
 using Command = std::variant<
-    PostMessage, CancelQueued, Hold, Resume, Stop, EditPlan, CageStarted, CageExited, CageDenied,
-    CageLimit, Output, AgentSession, RequestStep, FinishStep, FinishItem, UpdatePlan,
-    InvokeSubagent, EmitSignal, FinishInvocation, Recover>;
+    PostMessage, CancelQueued, Hold, Resume, Stop, EditPlan, Grant, SettleChanges, CageStarted,
+    CageExited, CageDenied, CageLimit, GrantFailed, Output, AgentSession, RequestStep, FinishStep,
+    FinishItem, UpdatePlan, InvokeSubagent, EmitSignal, FinishInvocation, Recover>;
 
 // ---- what the daemon then does ----------------------------------------------------------
 
@@ -133,6 +166,7 @@ struct StartAgent {
     std::string agent;
     std::string input;
     std::string agent_session;  ///< to load; empty: a new one
+    std::vector<GrantRule> grants;
 };
 struct AdmitStep {
     InvocationId invocation;
@@ -142,12 +176,21 @@ struct AdmitStep {
 struct StopAgents {
     std::vector<InvocationId> invocations;
 };
+/// Writes the edit, if there is one, and gives the rule to cages that live or are being built.
+struct ApplyGrant {
+    std::int64_t granted = 0;  ///< log position of the grant
+    std::string agent;
+    std::vector<CageId> cages;
+    GrantRule rule;
+    GrantScope scope = GrantScope::once;
+    std::optional<ProjectEdit> edit;
+};
 /// Somebody may be waiting for this invocation's result.
 struct TellFinished {
     InvocationId invocation;
 };
 
-using Effect = std::variant<StartAgent, AdmitStep, StopAgents, TellFinished>;
+using Effect = std::variant<StartAgent, AdmitStep, StopAgents, ApplyGrant, TellFinished>;
 
 /// What a command answers; only the members that fit it are set.
 struct Answer {

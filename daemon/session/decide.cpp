@@ -17,6 +17,8 @@ struct Dispatch {
     void operator()(const Resume& c) const { decide_resume(draft, c); }
     void operator()(const Stop& c) const { decide_stop(draft, c); }
     void operator()(const EditPlan& c) const { decide_edit(draft, c); }
+    void operator()(const Grant& c) const { decide_grant(draft, c); }
+    void operator()(const SettleChanges& c) const { decide_changes(draft, c); }
     void operator()(const EmitSignal& c) const { decide_signal(draft, c); }
     void operator()(const Recover& c) const { decide_recover(draft, c); }
     template <class Report>

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.hpp"
 #include "daemon/session/draft.hpp"
+#include "daemon/session/grant.hpp"
 #include "dsl/load.hpp"
 
 #include <algorithm>
@@ -40,8 +41,12 @@ bool is_live(const Draft& draft, const InvocationId& id) {
     return draft.state.run && inv != nullptr && inv->state != InvocationState::finished;
 }
 
-Json cage_body(const CageId& cage, const InvocationId& invocation) {
-    return {{"cage", cage.str()}, {"invocation", invocation.str()}};
+/// An event of one cage: what all of them carry, and `more`.
+template <class Report>
+void tell_of_cage(Draft& draft, std::string_view kind, const Report& report, Json more) {
+    more["cage"] = report.cage.str();
+    more["invocation"] = report.invocation.str();
+    draft.emit(kind, more);
 }
 
 }  // namespace
@@ -65,38 +70,42 @@ void start_invocation(Draft& draft, const Json& started, const std::string& inpu
     start.input = input;
     const auto known = draft.state.agent_sessions.find(start.agent);
     if (known != draft.state.agent_sessions.end()) start.agent_session = known->second;
+    start.grants = grants_for(draft.state, draft.context.project, start.agent);
     draft.effect(std::move(start));
 }
 
 void decide_report(Draft& draft, const CageStarted& command) {
-    auto body = cage_body(command.cage, command.invocation);
-    body["layers"] = command.layers;
-    body["limits_backend"] = command.limits_backend;
-    draft.emit("cage.started", body);
+    tell_of_cage(
+        draft, "cage.started", command,
+        {{"backend", command.backend},
+         {"layers", command.layers},
+         {"limits_backend", command.limits_backend},
+         {"limits", parsed(command.limits)},
+         {"policy", parsed(command.policy)}}
+    );
 }
 
 void decide_report(Draft& draft, const CageExited& command) {
-    auto body = cage_body(command.cage, command.invocation);
-    body["status"] = command.status;
-    body["reason"] = command.reason;
-    draft.emit("cage.exited", body);
+    tell_of_cage(
+        draft, "cage.exited", command, {{"status", command.status}, {"reason", command.reason}}
+    );
 }
 
 void decide_report(Draft& draft, const CageDenied& command) {
-    auto body = cage_body(command.cage, command.invocation);
-    body["layer"] = command.layer;
-    body["what"] = command.what;
-    body["rule"] = command.rule;
-    body["process"] = command.process;
-    body["count"] = command.count;
-    draft.emit("cage.denied", body);
+    tell_of_cage(
+        draft, "cage.denied", command,
+        {{"layer", command.layer},
+         {"what", command.what},
+         {"rule", command.rule},
+         {"process", command.process},
+         {"count", command.count}}
+    );
 }
 
 void decide_report(Draft& draft, const CageLimit& command) {
-    auto body = cage_body(command.cage, command.invocation);
-    body["limit"] = command.limit;
-    body["detail"] = command.detail;
-    draft.emit("cage.limit", body);
+    tell_of_cage(
+        draft, "cage.limit", command, {{"limit", command.limit}, {"detail", command.detail}}
+    );
 }
 
 void decide_report(Draft& draft, const Output& command) {

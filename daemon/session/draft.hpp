@@ -41,6 +41,12 @@ void start_next(Draft& draft);
 /// Ends the run when nothing of it is left; says `held` when a hold has taken effect.
 void settle(Draft& draft);
 
+// ---- decide_grant.cpp: what the operator allows and settles ------------------------------
+
+void decide_grant(Draft& draft, const Grant& command);
+void decide_changes(Draft& draft, const SettleChanges& command);
+void decide_report(Draft& draft, const GrantFailed& command);
+
 // ---- decide_agent.cpp: what agents report -----------------------------------------------
 
 void decide_report(Draft& draft, const CageStarted& command);

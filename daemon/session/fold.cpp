@@ -44,6 +44,7 @@ void run_started(State& state, const Event& event, const Json&) {
     state.open_steps.clear();
     state.pending_steps.clear();
     state.waiting.clear();
+    state.cages.clear();
     state.plan.entries.clear();
 }
 
@@ -62,6 +63,7 @@ void run_stopping(State& state, const Event&, const Json& body) {
 
 void run_finished(State& state, const Event&, const Json&) {
     state.run.reset();
+    for (auto& cage : state.cages) cage.running = false;
     state.open_steps.clear();
     state.pending_steps.clear();
     state.waiting.clear();
@@ -107,8 +109,80 @@ void set_state(State& state, const InvocationId& id, InvocationState to) {
     if (inv != nullptr && inv->state != InvocationState::finished) inv->state = to;
 }
 
-void cage_started(State& state, const Event&, const Json& body) {
-    set_state(state, InvocationId(text(body, "invocation")), InvocationState::working);
+CageRecord* find_cage(State& state, const Json& body) {
+    return const_cast<CageRecord*>(state.find_cage(CageId(text(body, "cage"))));
+}
+
+/// The oldest that has ended goes when more are remembered than a card list shows.
+void forget_ended(std::vector<CageRecord>& cages) {
+    const auto ended = [](const CageRecord& cage) { return !cage.running; };
+    const auto count = std::count_if(cages.begin(), cages.end(), ended);
+    if (static_cast<std::size_t>(count) <= kMaxEndedCages) return;
+    cages.erase(std::find_if(cages.begin(), cages.end(), ended));
+}
+
+void cage_started(State& state, const Event& event, const Json& body) {
+    CageRecord cage;
+    cage.id = CageId(text(body, "cage"));
+    cage.invocation = InvocationId(text(body, "invocation"));
+    cage.seq = event.seq;
+    cage.started_at = event.at;
+    cage.disabled = body.value("policy", Json::object()).value("disabled", false);
+    set_state(state, cage.invocation, InvocationState::working);
+    const auto* inv = state.find_invocation(cage.invocation);
+    if (inv == nullptr || state.find_cage(cage.id) != nullptr) return;
+    cage.agent = inv->agent;
+    cage.running = inv->state != InvocationState::finished;
+    state.cages.push_back(std::move(cage));
+    forget_ended(state.cages);
+}
+
+void cage_exited(State& state, const Event&, const Json& body) {
+    auto* cage = find_cage(state, body);
+    if (cage == nullptr) return;
+    cage->running = false;
+    forget_ended(state.cages);
+}
+
+void cage_denied(State& state, const Event&, const Json& body) {
+    auto* cage = find_cage(state, body);
+    if (cage != nullptr) cage->denials += body.value("count", std::int64_t{1});
+}
+
+void cage_granted(State& state, const Event& event, const Json& body) {
+    Granted grant;
+    grant.seq = event.seq;
+    grant.run = event.run;
+    grant.at = event.at;
+    grant.by = text(body, "by");
+    grant.agent = text(body, "agent");
+    for (const auto& cage : body.at("cages")) grant.cages.emplace_back(cage.get<std::string>());
+    grant.layer = text(body, "layer");
+    grant.rule = text(body, "rule");
+    grant.path = text(body, "path");
+    grant.mode = text(body, "mode");
+    grant.allow_private = body.value("private", false);
+    grant.scope = text(body, "scope");
+    grant.applied = text(body, "applied");
+    grant.file = text(body, "file");
+    auto& all = state.grants;
+    std::erase_if(all, [&](const Granted& old) {
+        return old.scope == "session" && old.agent == grant.agent && old.layer == grant.layer &&
+               old.rule == grant.rule && grant.scope == "session";
+    });
+    all.push_back(std::move(grant));
+    if (all.size() <= kMaxGrants) return;
+    // What later cages depend on stays: decide_grant() refuses before only such are left.
+    const auto spent = [](const Granted& old) { return old.scope != "session"; };
+    const auto oldest = std::find_if(all.begin(), all.end(), spent);
+    all.erase(oldest == all.end() ? all.begin() : oldest);
+}
+
+void grant_failed(State& state, const Event&, const Json& body) {
+    auto* grant = const_cast<Granted*>(state.find_grant(body.at("granted")));
+    if (grant == nullptr) return;
+    grant->applied = text(body, "applied");
+    grant->reason = text(body, "reason");
 }
 
 Step step_from(const Json& body) {
@@ -178,6 +252,9 @@ void invocation_finished(State& state, const Event& event, const Json& body) {
     const auto of = [&](const Step& step) { return step.invocation == id; };
     std::erase_if(state.open_steps, of);
     std::erase_if(state.pending_steps, of);
+    for (auto& cage : state.cages) {
+        if (cage.invocation == id) cage.running = false;
+    }
 }
 
 const std::unordered_map<std::string_view, Handler>& handlers() {
@@ -197,6 +274,10 @@ const std::unordered_map<std::string_view, Handler>& handlers() {
         {"invocation.started", invocation_started},
         {"invocation.finished", invocation_finished},
         {"cage.started", cage_started},
+        {"cage.exited", cage_exited},
+        {"cage.denied", cage_denied},
+        {"cage.granted", cage_granted},
+        {"cage.grant_failed", grant_failed},
         {"step.started", step_started},
         {"step.held", step_held},
         {"step.released", step_released},

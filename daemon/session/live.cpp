@@ -49,6 +49,11 @@ void derive_firing(store::Append& append, const Event& event) {
     );
 }
 
+void derive_cage(store::Append& append, const Event& event) {
+    const CageId cage(string_or(Json::parse(event.body), "cage"));
+    append.cages.push_back({cage, event.session, event.seq});
+}
+
 }  // namespace
 
 void Manager::Batch::take(Decision decision) {
@@ -68,6 +73,8 @@ void Manager::Batch::complete(const SessionId& session) {
             derive_run(append, event);
         else if (event.kind == "interconnect.fired")
             derive_firing(append, event);
+        else if (event.kind == "cage.started")
+            derive_cage(append, event);
         else if (event.kind == "message.agent" || event.kind == "thought.agent")
             append.finished_items.emplace_back(string_or(Json::parse(event.body), "item"));
     }

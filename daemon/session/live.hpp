@@ -10,6 +10,7 @@
 #include <exception>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -58,7 +59,8 @@ struct Manager::Live {
     std::shared_ptr<const dsl::Project> project;
     std::deque<std::shared_ptr<Request>> inbox;
     std::map<InvocationId, OpenItem> items;
-    Notifier finished;  ///< an invocation has finished
+    std::set<std::int64_t> open_grants;  ///< recorded, and being carried out
+    Notifier finished;                   ///< an invocation has finished, or a grant is carried out
 };
 
 /// Commands that were decided together and are committed together.

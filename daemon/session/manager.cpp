@@ -231,7 +231,7 @@ Manager::Batch Manager::decide_batch(Live& live) {
 
 void Manager::decide_one(Live& live, Batch& batch, const std::shared_ptr<Request>& request) {
     try {
-        const Context context{*live.project, clock_, request->actor, live.id};
+        const Context context{*live.project, clock_, request->actor, live.id, ceiling_};
         auto decision = decide(batch.next, request->command, context);
         request->reply.answer = decision.answer;
         if (!request->mutation.key.empty()) {
@@ -287,6 +287,8 @@ void Manager::publish(Live& live, Batch& batch) {
         hub_.publish_summary(std::make_shared<const std::string>(dump_json(summary)));
     }
     for (const auto& effect : batch.effects) {
+        if (const auto* grant = std::get_if<ApplyGrant>(&effect))
+            live.open_grants.insert(grant->granted);
         if (std::holds_alternative<TellFinished>(effect))
             live.finished.notify();
         else if (agents_ != nullptr)
@@ -372,7 +374,8 @@ void Manager::evict() {
     if (live_.size() <= kMaxLive) return;
     std::erase_if(live_, [&](const auto& entry) {
         const auto& live = *entry.second;
-        const bool idle = live.loaded && !live.pumping && !live.state.run && live.items.empty();
+        const bool idle = live.loaded && !live.pumping && !live.state.run && live.items.empty() &&
+                          live.open_grants.empty();
         return idle && !hub_.is_followed(entry.first) && entry.second.use_count() == 1;
     });
 }
@@ -410,6 +413,27 @@ asio::awaitable<Invocation> Manager::wait_finished(
             throw Error(Errc::timeout, "the invocation " + invocation.str() + " still works");
         co_await live->finished.wait_until(until);
     }
+}
+
+void Manager::check(const State& state, const dsl::Project& project, const Grant& grant) const {
+    check_grant(state, project, ceiling_, grant);
+}
+
+void Manager::grant_done(const SessionId& session, std::int64_t granted) {
+    const auto found = live_.find(session);
+    if (found == live_.end()) return;
+    found->second->open_grants.erase(granted);
+    found->second->finished.notify();
+}
+
+asio::awaitable<std::optional<Granted>> Manager::wait_grant(
+    SessionId session, std::int64_t granted
+) {
+    const auto live = co_await load(session);
+    while (live->open_grants.contains(granted)) co_await live->finished.wait();
+    const auto* grant = live->state.find_grant(granted);
+    if (grant == nullptr) co_return std::nullopt;
+    co_return *grant;
 }
 
 asio::awaitable<std::optional<SessionId>> Manager::active_session(std::string project) {

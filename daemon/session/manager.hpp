@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include "base/ceiling.hpp"
 #include "base/mailbox.hpp"
 #include "base/task_scope.hpp"
 #include "daemon/session/commands.hpp"
@@ -76,6 +77,16 @@ public:
         std::string project, std::string session, PostMessage message, Mutation mutation
     );
 
+    /// What a mutation under this key was answered, waiting for one that is under way. Throws
+    /// conflict when the key was used for another request.
+    asio::awaitable<std::optional<Answer>> answered_before(const Mutation& mutation);
+
+    /// What grants may not exceed; before anything else runs.
+    void limit_grants(CageCeiling ceiling) { ceiling_ = std::move(ceiling); }
+    const CageCeiling& ceiling() const noexcept { return ceiling_; }
+    /// Throws what operate() would throw for that grant now.
+    void check(const State& state, const dsl::Project& project, const Grant& grant) const;
+
     /// Any other act of an operator on a session.
     asio::awaitable<Answer> operate(SessionId session, Command command, Mutation mutation);
 
@@ -107,6 +118,12 @@ public:
         SessionId session, InvocationId invocation, std::chrono::milliseconds deadline
     );
 
+    /// The agents have carried out the effect ApplyGrant of that log position; a failure was
+    /// reported before.
+    void grant_done(const SessionId& session, std::int64_t granted);
+    /// Waits for that; the grant with how it was applied. Nothing when it is forgotten by now.
+    asio::awaitable<std::optional<Granted>> wait_grant(SessionId session, std::int64_t granted);
+
     /// The session that a message without one goes to.
     asio::awaitable<std::optional<SessionId>> active_session(std::string project);
 
@@ -122,7 +139,6 @@ private:
     asio::awaitable<LivePtr> load(SessionId session);
     LivePtr make_live(const SessionId& session);
     asio::awaitable<Answer> submit(LivePtr live, std::shared_ptr<Request> request);
-    asio::awaitable<std::optional<Answer>> answered_before(const Mutation& mutation);
     asio::awaitable<Answer> submit_once(LivePtr live, std::shared_ptr<Request> request);
     void enqueue(const LivePtr& live, std::shared_ptr<Request> request);
     asio::awaitable<void> pump(LivePtr live);
@@ -142,6 +158,7 @@ private:
     Hub& hub_;
     const Clock& clock_;
     Agents* agents_ = nullptr;
+    CageCeiling ceiling_;
     std::unordered_map<SessionId, LivePtr> live_;
     std::map<std::string, SessionId> active_;                     ///< project -> session
     std::map<std::string, std::shared_ptr<Notifier>> in_flight_;  ///< scope + key

@@ -182,6 +182,56 @@ Waiting waiting_from(const Json& doc) {
     };
 }
 
+Json cage_json(const CageRecord& cage) {
+    return {{"id", cage.id.str()},           {"invocation", cage.invocation.str()},
+            {"agent", cage.agent},           {"seq", cage.seq},
+            {"started_at", cage.started_at}, {"denials", cage.denials},
+            {"running", cage.running},       {"disabled", cage.disabled}};
+}
+
+CageRecord cage_from(const Json& doc) {
+    CageRecord cage;
+    cage.id = CageId(doc.at("id").get<std::string>());
+    cage.invocation = InvocationId(doc.at("invocation").get<std::string>());
+    cage.agent = doc.at("agent");
+    cage.seq = doc.at("seq");
+    cage.started_at = doc.at("started_at");
+    cage.denials = doc.at("denials");
+    cage.running = doc.at("running");
+    cage.disabled = doc.at("disabled");
+    return cage;
+}
+
+Json grant_json(const Granted& grant) {
+    Json cages = Json::array();
+    for (const auto& cage : grant.cages) cages.push_back(cage.str());
+    return {{"seq", grant.seq},         {"run", grant.run.str()}, {"at", grant.at},
+            {"by", grant.by},           {"agent", grant.agent},   {"cages", std::move(cages)},
+            {"layer", grant.layer},     {"rule", grant.rule},     {"path", grant.path},
+            {"mode", grant.mode},       {"scope", grant.scope},   {"private", grant.allow_private},
+            {"applied", grant.applied}, {"reason", grant.reason}, {"file", grant.file}};
+}
+
+Granted grant_from(const Json& doc) {
+    Granted grant;
+    grant.seq = doc.at("seq");
+    grant.run = RunId(doc.at("run").get<std::string>());
+    grant.at = doc.at("at");
+    grant.by = doc.at("by");
+    grant.agent = doc.at("agent");
+    for (const auto& cage : doc.at("cages")) grant.cages.emplace_back(cage.get<std::string>());
+    grant.layer = doc.at("layer");
+    grant.rule = doc.at("rule");
+    grant.path = doc.at("path");
+    grant.mode = doc.at("mode");
+    grant.scope = doc.at("scope");
+    grant.allow_private = doc.at("private");
+    grant.applied = doc.at("applied");
+    grant.reason = doc.at("reason");
+    grant.file = doc.at("file");
+    return grant;
+}
+
 Json rules_json(const std::map<int, RuleMemory>& rules) {
     Json out = Json::array();
     for (const auto& [rule, memory] : rules)
@@ -199,6 +249,18 @@ const Invocation* State::find_invocation(const InvocationId& invocation) const {
 
 Invocation* State::find_invocation(const InvocationId& invocation) {
     return const_cast<Invocation*>(std::as_const(*this).find_invocation(invocation));
+}
+
+const CageRecord* State::find_cage(const CageId& cage) const {
+    const auto is = [&](const CageRecord& record) { return record.id == cage; };
+    const auto found = std::find_if(cages.begin(), cages.end(), is);
+    return found == cages.end() ? nullptr : &*found;
+}
+
+const Granted* State::find_grant(std::int64_t seq) const {
+    const auto is = [&](const Granted& grant) { return grant.seq == seq; };
+    const auto found = std::find_if(grants.begin(), grants.end(), is);
+    return found == grants.end() ? nullptr : &*found;
 }
 
 std::string_view to_string(RunStatus status) { return kRunWords[static_cast<std::size_t>(status)]; }
@@ -242,6 +304,10 @@ std::string to_projection(const State& state) {
     for (const auto& waiting : state.waiting) out["waiting"].push_back(waiting_json(waiting));
     out["rules"] = rules_json(state.rules);
     out["agent_sessions"] = state.agent_sessions;
+    out["cages"] = Json::array();
+    for (const auto& cage : state.cages) out["cages"].push_back(cage_json(cage));
+    out["grants"] = Json::array();
+    for (const auto& grant : state.grants) out["grants"].push_back(grant_json(grant));
     return dump_json(out);
 }
 
@@ -270,6 +336,11 @@ State from_projection(const std::string& text) try {
     for (const auto& rule : doc.at("rules"))
         state.rules[rule.at("rule")] = {rule.at("keys"), rule.at("fired_at")};
     state.agent_sessions = doc.at("agent_sessions").get<std::map<std::string, std::string>>();
+    // A projection of version 0.1.0 has neither.
+    for (const auto& cage : doc.value("cages", Json::array()))
+        state.cages.push_back(cage_from(cage));
+    for (const auto& grant : doc.value("grants", Json::array()))
+        state.grants.push_back(grant_from(grant));
     return state;
 } catch (const Json::exception& e) {
     throw Error(Errc::internal, std::string("read the projection of a session: ") + e.what());

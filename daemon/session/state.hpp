@@ -104,6 +104,40 @@ struct RuleMemory {
     bool operator==(const RuleMemory&) const = default;
 };
 
+/// A cage of the current or the last run.
+struct CageRecord {
+    CageId id;
+    InvocationId invocation;
+    std::string agent;
+    std::int64_t seq = 0;  ///< log position of its `cage.started`, which has the whole card
+    UnixMillis started_at = 0;
+    std::int64_t denials = 0;
+    bool running = true;
+    bool disabled = false;
+    bool operator==(const CageRecord&) const = default;
+};
+
+/// What the operator has allowed an agent beyond its policy. Texts: what they mean depends on the
+/// project that is current when a cage starts.
+struct Granted {
+    std::int64_t seq = 0;  ///< log position of its `cage.granted`
+    RunId run;             ///< during which it was given; may be empty
+    UnixMillis at = 0;
+    std::string by;
+    std::string agent;
+    std::vector<CageId> cages;  ///< that lived and were meant
+    std::string layer;          ///< net, fs
+    std::string rule;           ///< as people read it
+    std::string path;           ///< fs: beneath the project's root
+    std::string mode;           ///< fs: ro, rw
+    bool allow_private = false;
+    std::string scope;    ///< once, session, project
+    std::string applied;  ///< live, next_start, none
+    std::string reason;   ///< why it was not applied as it was meant
+    std::string file;     ///< project: what was edited
+    bool operator==(const Granted&) const = default;
+};
+
 /// The fold of one session's log: everything that decides what may happen next.
 struct State {
     SessionId id;
@@ -121,10 +155,14 @@ struct State {
     std::deque<Waiting> waiting;
     std::map<int, RuleMemory> rules;
     std::map<std::string, std::string> agent_sessions;  ///< agent path -> its own session id
+    std::vector<CageRecord> cages;                      ///< in order of their start
+    std::deque<Granted> grants;                         ///< in order of the log
     bool operator==(const State&) const = default;
 
     const Invocation* find_invocation(const InvocationId& invocation) const;
     Invocation* find_invocation(const InvocationId& invocation);
+    const CageRecord* find_cage(const CageId& cage) const;
+    const Granted* find_grant(std::int64_t seq) const;
 };
 
 /// Bounds of what a session keeps in memory (style.md, section 3).
@@ -135,6 +173,8 @@ inline constexpr std::size_t kMaxPlanText = 500;        ///< bytes of one entry
 inline constexpr std::size_t kMaxMessage = 256 * 1024;  ///< bytes of an operator's message
 inline constexpr std::size_t kMaxResult = 64 * 1024;    ///< bytes kept of an answer
 inline constexpr std::size_t kMaxDedupeKeys = 4096;     ///< of one rule; the oldest goes
+inline constexpr std::size_t kMaxEndedCages = 32;       ///< whose cards are shown; the oldest goes
+inline constexpr std::size_t kMaxGrants = 64;           ///< remembered: each is a person's click
 
 /// idle, working, holding, held, stopping: the word of the API.
 std::string_view status_of(const State& state);

@@ -14,12 +14,11 @@ namespace volary::agent {
 /// A session that takes what it is told and answers what the test says.
 class FakeHost final : public Host {
 public:
-    void
-    cage_started(const Origin&, const CageId&, const std::vector<std::string>&, const std::string&)
-        override {}
+    void cage_started(const Origin&, const CageId&, const CageFacts&) override {}
     void cage_exited(const Origin&, const CageId&, const std::string&, const std::string&)
         override {}
     void denied(const Origin&, const cage::Denial&) override {}
+    void connection_closed(const Origin&, const cage::Connection&) override {}
     void limited(const Origin&, const CageId&, const std::string& limit, const std::string& detail)
         override {
         limits.emplace_back(limit, detail);

@@ -2,9 +2,11 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/side_thread.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
 #include "daemon/agent/engine.hpp"
+#include "daemon/agent/examiner.hpp"
 #include "daemon/api/services.hpp"
 #include "daemon/http/router.hpp"
 #include "daemon/model/broker.hpp"
@@ -32,7 +34,9 @@ public:
     Bench& operator=(const Bench&) = delete;
     ~Bench() { loop.run(close()); }
 
-    Services services() { return {*store, sessions, projects, hub, engine, clock, 0}; }
+    Services services() {
+        return {*store, sessions, projects, hub, engine, examiner, files, clock, 0};
+    }
 
     /// Posts a message to a session of its own or to the given one.
     session::Answer post(const std::string& text, const std::string& session = "new") {
@@ -56,7 +60,9 @@ public:
     cage::Gatekeeper gatekeeper{loop.executor(), {}, {}};
     cage::Spawner spawner{loop.executor(), {}, gatekeeper, {}};
     model::Broker broker{{}, {}};
-    agent::Engine engine{loop.executor(), spawner, broker, host, clock, {}};
+    agent::Engine engine{loop.executor(), spawner, gatekeeper, broker, host, clock, {}};
+    agent::Examiner examiner{loop.executor(), spawner, clock};
+    SideThread files;
 
 private:
     static constexpr const char* kProject = R"(version: 1

@@ -39,7 +39,7 @@ public:
     explicit Bench(dsl::Project p = make_project()) : project(std::move(p)) {}
 
     Decision act(const Command& command, const std::string& actor = "operator:test") {
-        const Context context{project, clock, actor, session};
+        const Context context{project, clock, actor, session, ceiling};
         auto decision = decide(state, command, context);
         for (const auto& event : decision.events) log.push_back(event);
         clock.advance(std::chrono::milliseconds(1));
@@ -50,13 +50,13 @@ public:
     InvocationId begin(const std::string& text = "go") {
         act(PostMessage{text, "test"});
         const auto id = state.invocations.front().id;
-        act(CageStarted{id, CageId("cage_1"), {"none"}, "none"}, "daemon");
+        act(CageStarted{id, CageId("cage_1"), {"none"}, "none", "bwrap"}, "daemon");
         return id;
     }
 
     InvocationId invoke(const InvocationId& parent, const std::string& agent) {
         const auto id = act(InvokeSubagent{parent, agent, "task"}).answer.invocation;
-        act(CageStarted{id, CageId("cage_2"), {"none"}, "none"}, "daemon");
+        act(CageStarted{id, CageId("cage_2"), {"none"}, "none", "bwrap"}, "daemon");
         return id;
     }
 
@@ -82,6 +82,7 @@ public:
     }
 
     dsl::Project project;
+    CageCeiling ceiling;
     ManualClock clock;
     SessionId session{"ses_01JD0000000000000000000000"};
     State state;

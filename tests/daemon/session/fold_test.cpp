@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/error.hpp"
+#include "daemon/session/grant.hpp"
 #include "tests/daemon/session/fixture.hpp"
 
 #include <random>
@@ -14,6 +15,16 @@ using namespace volary::session;
 
 namespace {
 
+Command random_grant(std::size_t what) {
+    Grant grant;
+    grant.agent = what % 2 == 0 ? "primary" : "primary/scraper";
+    grant.scope = static_cast<GrantScope>(what % 3);
+    grant.rule = make_net_grant("h" + std::to_string(what) + ".example", false);
+    if (grant.scope == GrantScope::project) grant.edit = ProjectEdit{"/p", "a", "b"};
+    if (what % 5 == 0) grant.cage = CageId("cage_1");
+    return grant;
+}
+
 /// Something that may or may not be allowed now: refusals are part of the life of a session.
 Command random_command(Bench& bench, std::mt19937& random) {
     const auto pick = [&](std::size_t n) {
@@ -25,8 +36,9 @@ Command random_command(Bench& bench, std::mt19937& random) {
     StepId step("step_none");
     if (!bench.state.open_steps.empty())
         step = bench.state.open_steps[pick(bench.state.open_steps.size())].id;
+    const CageId cage("cage_" + std::to_string(pick(60)));
     const auto url = Json{{"url", std::to_string(pick(6))}}.dump();
-    switch (pick(18)) {
+    switch (pick(22)) {
         case 0:
             return PostMessage{"message", "test"};
         case 1:
@@ -38,11 +50,11 @@ Command random_command(Bench& bench, std::mt19937& random) {
         case 4:
             return EditPlan{std::to_string(1 + pick(3)), "edited", {}};
         case 5:
-            return CageStarted{inv, CageId("cage_1"), {"a"}, "b"};
+            return CageStarted{inv, cage, {"a"}, "b", "bwrap", R"({"disabled":false})"};
         case 6:
-            return CageExited{inv, CageId("cage_1"), "exit 0", "exited"};
+            return CageExited{inv, cage, "exit 0", "exited"};
         case 7:
-            return CageDenied{inv, CageId("cage_1"), "dns", "name x", "", "", 1};
+            return CageDenied{inv, cage, "dns", "name x", "x:443", "curl", 3};
         case 8:
             return Output{inv, "stdout", "text"};
         case 9:
@@ -61,6 +73,14 @@ Command random_command(Bench& bench, std::mt19937& random) {
             return FinishInvocation{inv, pick(3) == 0 ? "failed" : "succeeded", "why", "r"};
         case 16:
             return AgentSession{inv, "agent-session"};
+        case 17:
+            return random_grant(pick(200));
+        case 18:
+            return GrantFailed{static_cast<std::int64_t>(pick(40)), "next_start", "why"};
+        case 19:
+            return CageLimit{inv, cage, "memory", "2048 MiB"};
+        case 20:
+            return SettleChanges{SettleChanges::Verdict::kept, "primary", pick(9), {}};
         default:
             return pick(6) == 0 ? Command(Recover{}) : Command(Output{inv, "stderr", "e"});
     }
