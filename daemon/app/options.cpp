@@ -40,6 +40,9 @@ struct Options {
     cli::TailOptions tail;
     cli::PlanOptions plan;
     cli::CageOptions cage;
+    cli::CageLogOptions cage_log;
+    cli::GrantOptions grant;
+    cli::ChangesOptions changes;
     std::string session;
     std::string run;
     std::string project;
@@ -190,15 +193,56 @@ void add_dsl(CLI::App& app, Options& o) {
     add_verb(*dsl, o, "schema", "JSON Schema of a project file", [] { return cli::dsl_schema(); });
 }
 
+/// The verbs that ask the daemon about its cages.
+void add_watch(CLI::App& cage, Options& o) {
+    auto* log = add_verb(cage, o, "log", "denials, limits, grants and connections", [&o] {
+        return cli::cage_log(o.context, o.cage_log);
+    });
+    log->add_option("session", o.cage_log.session, "session id")->required();
+    log->add_option("--agent", o.cage_log.agent, "of one agent only, e.g. primary/scraper");
+    auto* grant = add_verb(cage, o, "grant", "allow an agent more than its policy", [&o] {
+        return cli::cage_grant(o.context, o.grant);
+    });
+    grant->add_option("session", o.grant.session, "session id")->required();
+    grant->add_option("rule", o.grant.rule, "HOST:PORT, project:/FOLDER or project:/FOLDER:rw")
+        ->required();
+    grant->add_option("--agent", o.grant.agent, "path of the agent")->required();
+    grant->add_option("--cage", o.grant.cage, "this cage only");
+    grant->add_option("--scope", o.grant.scope, "once, session or project")
+        ->check(CLI::IsMember({"once", "session", "project"}))
+        ->capture_default_str();
+    grant->add_flag("--private", o.grant.allow_private, "also where the name is a private address");
+    grant->add_flag("--yes", o.grant.yes, "write the project file without asking");
+}
+
+/// The verbs for what agents changed in `cow` folders.
+void add_changes(CLI::App& cage, Options& o) {
+    auto* changes = add_verb(cage, o, "changes", "list changes in cow folders, or diff some", [&o] {
+        return cli::cage_changes(o.context, o.changes);
+    });
+    auto* keep = add_verb(cage, o, "keep", "apply changes to the host's folders", [&o] {
+        return cli::cage_settle(o.context, o.changes, "keep");
+    });
+    auto* drop = add_verb(cage, o, "drop", "forget changes", [&o] {
+        return cli::cage_settle(o.context, o.changes, "drop");
+    });
+    for (auto* verb : {changes, keep, drop}) {
+        verb->add_option("session", o.changes.session, "session id")->required();
+        verb->add_option("paths", o.changes.paths, "paths in the cage; all unless told");
+        verb->add_option("--agent", o.changes.agent, "of one agent only, e.g. primary/scraper");
+    }
+}
+
 void add_cage(CLI::App& app, Options& o) {
-    auto* cage = app.add_subcommand("cage", "run and explain cages (needs no daemon)");
+    auto* cage = app.add_subcommand("cage", "run, explain, watch and widen cages");
     cage->require_subcommand(1);
-    auto* run = add_verb(*cage, o, "run", "run a command in a cage", [&o] {
+    auto* run = add_verb(*cage, o, "run", "run a command in a cage (needs no daemon)", [&o] {
         return cli::cage_run(o.cage, gatekeeper_config(config_of(o.cage.config)));
     });
-    auto* explain = add_verb(*cage, o, "explain", "print what a policy compiles to", [&o] {
-        return cli::cage_explain(o.context, o.cage);
-    });
+    auto* explain =
+        add_verb(*cage, o, "explain", "print what a policy compiles to (needs no daemon)", [&o] {
+            return cli::cage_explain(o.context, o.cage);
+        });
     for (auto* verb : {run, explain}) {
         verb->add_option("--policy", o.cage.policy, "YAML file with one cage (docs/dsl.md)")
             ->required();
@@ -208,6 +252,8 @@ void add_cage(CLI::App& app, Options& o) {
     run->add_option("--config", o.cage.config, "the operator's TOML file (docs/config.md)");
     run->add_option("--layers", o.cage.layers, "folder that keeps what cow entries changed");
     run->add_option("command", o.cage.command, "after --: program and arguments")->required();
+    add_watch(*cage, o);
+    add_changes(*cage, o);
 }
 
 void add_rest(CLI::App& app, Options& o) {

@@ -74,6 +74,14 @@ asio::awaitable<Json> Client::get(std::string path) {
     co_return answer_of(response);
 }
 
+asio::awaitable<std::string> Client::text(std::string path) {
+    http::ClientRequest request;
+    request.target = std::move(path);
+    const auto response = co_await http_->request(std::move(request));
+    if (response.status >= 400) answer_of(response);
+    co_return std::string(response.payload());
+}
+
 asio::awaitable<Json> Client::act(std::string method, std::string path, Json body) {
     http::ClientRequest request;
     request.method = std::move(method);
@@ -111,6 +119,53 @@ int run(const std::function<asio::awaitable<int>(asio::any_io_executor)>& verb) 
     } catch (const std::exception& error) {
         return report(error);
     }
+}
+
+namespace {
+
+void print(const Context& context, const Json& answer, Words words) {
+    if (context.json)
+        print_json(answer);
+    else
+        words(answer);
+}
+
+asio::awaitable<int> do_show(
+    asio::any_io_executor executor, const Context& context, std::string path, Words words
+) {
+    Client client(executor, context);
+    const auto answer = co_await client.get(std::move(path));
+    print(context, answer, words);
+    co_return 0;
+}
+
+asio::awaitable<int> do_act(
+    asio::any_io_executor executor, const Context& context, std::string method, std::string path,
+    Json body, Words words
+) {
+    Client client(executor, context);
+    const auto answer = co_await client.act(std::move(method), std::move(path), std::move(body));
+    print(context, answer, words);
+    co_return 0;
+}
+
+}  // namespace
+
+int show(const Context& context, const std::string& path, Words words) {
+    const auto verb = [&](asio::any_io_executor executor) {
+        return do_show(std::move(executor), context, path, words);
+    };
+    return run(verb);
+}
+
+int act(
+    const Context& context, const std::string& method, const std::string& path, const Json& body,
+    Words words
+) {
+    const auto verb = [&](asio::any_io_executor executor) {
+        return do_act(std::move(executor), context, method, path, body, words);
+    };
+    return run(verb);
 }
 
 int report(const std::exception& error) {

@@ -32,6 +32,8 @@ public:
     Client& operator=(const Client&) = delete;
 
     asio::awaitable<Json> get(std::string path);
+    /// An answer that is no JSON.
+    asio::awaitable<std::string> text(std::string path);
     /// Sends one act under an Idempotency-Key of its own.
     asio::awaitable<Json> act(std::string method, std::string path, Json body);
 
@@ -45,6 +47,17 @@ private:
 
 /// Runs one verb to its end on a loop of its own; an Error is printed and becomes its exit code.
 int run(const std::function<asio::awaitable<int>(asio::any_io_executor)>& verb);
+
+/// Puts an answer in words, for people.
+using Words = void (*)(const Json& answer);
+
+/// GET `path`, printed by `words`, or as it is for --json.
+int show(const Context& context, const std::string& path, Words words);
+/// One act, printed the same way.
+int act(
+    const Context& context, const std::string& method, const std::string& path, const Json& body,
+    Words words
+);
 
 /// Prints an error as every verb does: one line, then one line per detail.
 int report(const std::exception& error);

@@ -26,21 +26,6 @@ std::string lines(const std::string& raw) {
     return out;
 }
 
-/// Control characters of foreign text must not reach the terminal: neither those of ASCII nor
-/// U+0080 to U+009F, which some terminals obey (ECMA-48, 5.3).
-std::string printable(std::string_view text) {
-    std::string out;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const auto byte = static_cast<unsigned char>(text[i]);
-        const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
-        if (byte == 0xC2 && next >= 0x80 && next < 0xA0)
-            ++i;
-        else if (text[i] == '\n' || (byte >= 0x20 && byte != 0x7F))
-            out.push_back(text[i]);
-    }
-    return out;
-}
-
 std::string plan_lines(const Json& body) {
     std::string out = "plan";
     for (const auto& entry : body.value("entries", Json::array())) {
@@ -51,10 +36,40 @@ std::string plan_lines(const Json& body) {
     return out;
 }
 
-using Words = std::function<std::string(const Json& body)>;
+using Vocabulary = std::unordered_map<std::string, std::function<std::string(const Json& body)>>;
 
-const std::unordered_map<std::string, Words>& vocabulary() {
-    static const std::unordered_map<std::string, Words> words = {
+const Vocabulary& cage_vocabulary() {
+    static const Vocabulary words = {
+        {"cage.denied",
+         [](const Json& b) {
+             return fmt::format("denied: {} {}", text(b, "layer"), lines(text(b, "what")));
+         }},
+        {"cage.granted",
+         [](const Json& b) {
+             return fmt::format(
+                 "granted to {}: {} ({})", text(b, "agent"), text(b, "rule"), text(b, "scope")
+             );
+         }},
+        {"cage.grant_failed",
+         [](const Json& b) { return "grant not applied: " + lines(text(b, "reason")); }},
+        {"cage.changes_kept",
+         [](const Json& b) { return fmt::format("changes of {} kept", text(b, "agent")); }},
+        {"cage.changes_dropped",
+         [](const Json& b) { return fmt::format("changes of {} dropped", text(b, "agent")); }},
+        {"cage.limit",
+         [](const Json& b) {
+             return fmt::format("limit {}: {}", text(b, "limit"), lines(text(b, "detail")));
+         }},
+        {"cage.output",
+         [](const Json& b) {
+             return fmt::format("{}: {}", text(b, "stream"), lines(text(b, "text")));
+         }},
+    };
+    return words;
+}
+
+const Vocabulary& vocabulary() {
+    static const Vocabulary words = {
         {"session.created", [](const Json& b) { return "session of " + text(b, "project"); }},
         {"message.user", [](const Json& b) { return "you: " + lines(text(b, "text")); }},
         {"message.agent", [](const Json& b) { return "says: " + lines(text(b, "text")); }},
@@ -76,16 +91,6 @@ const std::unordered_map<std::string, Words>& vocabulary() {
              const auto reason = text(b, "reason");
              return "invocation " + text(b, "outcome") +
                     (reason.empty() ? "" : ": " + lines(reason));
-         }},
-        {"cage.denied",
-         [](const Json& b) { return fmt::format("denied: {}", lines(text(b, "what"))); }},
-        {"cage.limit",
-         [](const Json& b) {
-             return fmt::format("limit {}: {}", text(b, "limit"), lines(text(b, "detail")));
-         }},
-        {"cage.output",
-         [](const Json& b) {
-             return fmt::format("{}: {}", text(b, "stream"), lines(text(b, "text")));
          }},
         {"step.started", [](const Json& b) { return "step: " + lines(text(b, "title")); }},
         {"step.held", [](const Json& b) { return "waits: " + lines(text(b, "title")); }},
@@ -114,14 +119,30 @@ bool is_quiet(const std::string& kind) {
 
 }  // namespace
 
+// Control characters of foreign text must not reach the terminal: neither those of ASCII nor
+// U+0080 to U+009F, which some terminals obey (ECMA-48, 5.3).
+std::string printable(std::string_view text) {
+    std::string out;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const auto byte = static_cast<unsigned char>(text[i]);
+        const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
+        if (byte == 0xC2 && next >= 0x80 && next < 0xA0)
+            ++i;
+        else if (text[i] == '\n' || (byte >= 0x20 && byte != 0x7F))
+            out.push_back(text[i]);
+    }
+    return out;
+}
+
 std::string event_line(const Json& event) {
     const auto kind = text(event, "kind");
     if (is_quiet(kind)) return {};
-    const auto known = vocabulary().find(kind);
+    const auto& words_of_kind = kind.starts_with("cage.") ? cage_vocabulary() : vocabulary();
+    const auto known = words_of_kind.find(kind);
     auto body = event.value("body", Json::object());
     if (!body.is_object()) body = Json::object();
     // An unknown kind is of a newer daemon: shown as such, never dropped.
-    const auto words = known == vocabulary().end() ? kind : known->second(body);
+    const auto words = known == words_of_kind.end() ? kind : known->second(body);
     const auto time = format_rfc3339(event.value("at", std::int64_t{0})).substr(11, 8);
     const auto actor = text(event, "actor");
     const auto who = actor.starts_with("agent:") ? actor.substr(6) + " " : std::string();

@@ -10,12 +10,7 @@
 namespace volary::cli {
 namespace {
 
-asio::awaitable<void> print_state(Client& client, const Context& context, std::string session) {
-    const auto state = co_await client.get("/api/v1/sessions/" + path_segment(session));
-    if (context.json) {
-        print_json(state);
-        co_return;
-    }
+void print_state(const Json& state) {
     print_line(fmt::format(
         "{}  {}  {}  \"{}\"", string_or(state, "id"), string_or(state, "project"),
         string_or(state, "status"), string_or(state, "title")
@@ -137,17 +132,7 @@ asio::awaitable<int> do_tail(
     throw Error(Errc::unavailable, "the daemon went away: " + socket->closed_reason());
 }
 
-asio::awaitable<int> do_list(
-    asio::any_io_executor executor, const Context& context, const std::string& project
-) {
-    Client client(executor, context);
-    std::string path = "/api/v1/sessions?limit=200";
-    if (!project.empty()) path += "&project=" + path_segment(project);
-    const auto answer = co_await client.get(path);
-    if (context.json) {
-        print_json(answer);
-        co_return 0;
-    }
+void print_sessions(const Json& answer) {
     const auto& sessions = answer.at("sessions");
     if (sessions.empty()) print_line("no sessions yet: volary send PROJECT \"what to do\"");
     for (const auto& session : sessions)
@@ -156,28 +141,10 @@ asio::awaitable<int> do_list(
             format_rfc3339(session.at("updated_at")).substr(0, 19), string_or(session, "project"),
             string_or(session, "title")
         ));
-    co_return 0;
 }
 
-asio::awaitable<int> do_show(
-    asio::any_io_executor executor, const Context& context, const std::string& session
-) {
-    Client client(executor, context);
-    co_await print_state(client, context, session);
-    co_return 0;
-}
-
-asio::awaitable<int> do_act(
-    asio::any_io_executor executor, const Context& context, std::string method, std::string path,
-    Json body
-) {
-    Client client(executor, context);
-    const auto answer = co_await client.act(std::move(method), std::move(path), std::move(body));
-    if (context.json)
-        print_json(answer);
-    else
-        print_line(fmt::format("done, at {} of the log", answer.at("seq").get<std::int64_t>()));
-    co_return 0;
+void print_done(const Json& answer) {
+    print_line(fmt::format("done, at {} of the log", answer.at("seq").get<std::int64_t>()));
 }
 
 asio::awaitable<int> do_plan(
@@ -199,6 +166,10 @@ asio::awaitable<int> do_plan(
     co_return 0;
 }
 
+std::string session_path(const std::string& session) {
+    return "/api/v1/sessions/" + path_segment(session);
+}
+
 }  // namespace
 
 int send(const Context& context, const SendOptions& options) {
@@ -216,25 +187,17 @@ int tail(const Context& context, const TailOptions& options) {
 }
 
 int session_list(const Context& context, const std::string& project) {
-    const auto verb = [&](asio::any_io_executor executor) {
-        return do_list(std::move(executor), context, project);
-    };
-    return run(verb);
+    std::string path = "/api/v1/sessions?limit=200";
+    if (!project.empty()) path += "&project=" + path_segment(project);
+    return show(context, path, print_sessions);
 }
 
 int session_show(const Context& context, const std::string& session) {
-    const auto verb = [&](asio::any_io_executor executor) {
-        return do_show(std::move(executor), context, session);
-    };
-    return run(verb);
+    return show(context, session_path(session), print_state);
 }
 
-int session_act(const Context& context, const std::string& session, const std::string& act) {
-    const auto path = fmt::format("/api/v1/sessions/{}/{}", path_segment(session), act);
-    const auto verb = [&](asio::any_io_executor executor) {
-        return do_act(std::move(executor), context, "POST", path, Json::object());
-    };
-    return run(verb);
+int session_act(const Context& context, const std::string& session, const std::string& word) {
+    return act(context, "POST", session_path(session) + "/" + word, Json::object(), print_done);
 }
 
 int session_plan(const Context& context, const PlanOptions& options) {
@@ -247,23 +210,14 @@ int session_plan(const Context& context, const PlanOptions& options) {
     Json body = Json::object();
     if (options.text) body["text"] = *options.text;
     if (options.status) body["status"] = *options.status;
-    const auto path = fmt::format(
-        "/api/v1/sessions/{}/plan/entries/{}", path_segment(options.session),
-        path_segment(options.entry)
-    );
-    const auto verb = [&](asio::any_io_executor executor) {
-        return do_act(std::move(executor), context, "PATCH", path, body);
-    };
-    return run(verb);
+    const auto path =
+        session_path(options.session) + "/plan/entries/" + path_segment(options.entry);
+    return act(context, "PATCH", path, body, print_done);
 }
 
 int session_cancel(const Context& context, const std::string& session, const std::string& id) {
-    const auto path =
-        fmt::format("/api/v1/sessions/{}/queue/{}", path_segment(session), path_segment(id));
-    const auto verb = [&](asio::any_io_executor executor) {
-        return do_act(std::move(executor), context, "DELETE", path, Json::object());
-    };
-    return run(verb);
+    const auto path = session_path(session) + "/queue/" + path_segment(id);
+    return act(context, "DELETE", path, Json::object(), print_done);
 }
 
 }  // namespace volary::cli

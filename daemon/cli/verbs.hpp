@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// The client's verbs. Each prints to standard output and returns the process's exit code:
@@ -33,8 +34,8 @@ int tail(const Context& context, const TailOptions& options);
 
 int session_list(const Context& context, const std::string& project);
 int session_show(const Context& context, const std::string& session);
-/// `act` is hold, resume or stop.
-int session_act(const Context& context, const std::string& session, const std::string& act);
+/// `word` is hold, resume or stop.
+int session_act(const Context& context, const std::string& session, const std::string& word);
 
 struct PlanOptions {
     std::string session;
@@ -71,6 +72,37 @@ int cage_run(const CageOptions& options, cage::GatekeeperConfig network);
 int cage_explain(const Context& context, const CageOptions& options);
 /// 0 when no layer is broken, else 1.
 int doctor(const Context& context);
+
+struct CageLogOptions {
+    std::string session;
+    std::string agent;  ///< path; empty: all
+};
+/// Denials, limits, grants and connections of a session's cages, in order of time.
+int cage_log(const Context& context, const CageLogOptions& options);
+
+struct GrantOptions {
+    std::string session;
+    std::string rule;  ///< "host:port", "project:/folder" or "project:/folder:rw"
+    std::string agent;
+    std::string cage;  ///< this one only; empty: every live one of the agent
+    std::string scope = "once";
+    bool allow_private = false;
+    bool yes = false;  ///< the change of the project file is not asked about
+};
+int cage_grant(const Context& context, const GrantOptions& options);
+
+struct ChangesOptions {
+    std::string session;
+    std::string agent;               ///< path; empty: all
+    std::vector<std::string> paths;  ///< in the cage; empty: all
+};
+/// What agents changed in `cow` folders; with paths their diffs.
+int cage_changes(const Context& context, const ChangesOptions& options);
+/// `verb` is keep or drop. Exit code 4 when a change was refused.
+int cage_settle(const Context& context, const ChangesOptions& options, const std::string& verb);
+
+/// Foreign text without what a terminal would obey: control characters but the line feed.
+std::string printable(std::string_view text);
 
 /// One event in words, for people; empty for what only machines need.
 std::string event_line(const Json& event);
