@@ -17,6 +17,7 @@ function mutations(session) {
     ["POST", `/sessions/${session}/resume`, {}],
     ["POST", `/sessions/${session}/stop`, {}],
     ["PATCH", `/sessions/${session}/plan/entries/1`, { text: "x" }],
+    ["POST", `/sessions/${session}/grants`, { agent: "primary", net: "x.example:443", scope: "session" }],
   ];
 }
 
@@ -50,6 +51,9 @@ test("what is not there is 404, a wrong method is 405 with Allow", async (t) => 
     ["GET", `/sessions/${kSession}`],
     ["GET", `/sessions/${kSession}/events`],
     ["GET", `/sessions/${kSession}/cages`],
+    ["GET", `/sessions/${kSession}/network`],
+    ["GET", "/cages/cage_00000000000000000000000000/network"],
+    ["GET", "/cages/not-a-cage/network"],
     ["GET", "/sessions/not-an-id"],
     ["GET", "/nothing/here"],
     ["POST", `/sessions/${kSession}/stop`],

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A daemon with a state folder, ports, record shop and copy of the demo of its own.
 import assert from "node:assert/strict";
-import { execFile, spawn } from "node:child_process";
+import { execFile, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import {
   cpSync,
@@ -195,6 +195,8 @@ export class Daemon {
       this.#shop.kill("SIGKILL");
       await gone;
     }
+    // The kernel keeps a folder without any permission in the layers of an overlay.
+    spawnSync("chmod", ["-R", "u+rwX", this.folder]);
     rmSync(this.folder, { recursive: true, force: true, maxRetries: 3 });
   }
 
