@@ -3,7 +3,7 @@ import { type Accessor, batch, createSignal, type Setter } from "solid-js";
 import { createStore, reconcile, type SetStoreFunction } from "solid-js/store";
 import { ApiError, api } from "./api/client.ts";
 import type { Delta, LiveItem, LogEvent, SessionState } from "./api/types.ts";
-import { asksLast, type Entry, weight } from "./fold/entries.ts";
+import { asksLast, type DenialEntry, type Entry, weight } from "./fold/entries.ts";
 import { advance } from "./fold/live.ts";
 import { Streams } from "./fold/streams.ts";
 import { streamEntry, Transcript } from "./fold/transcript.ts";
@@ -21,6 +21,7 @@ export const kWindow = 200;
 export type RoomPhase = "loading" | "ready" | "missing" | "failed";
 
 function copy(entry: Entry): Entry {
+  if (entry.kind === "denials") return { ...entry, list: entry.list.map((each) => ({ ...each })) };
   if (entry.kind !== "card") return { ...entry };
   return { ...entry, children: entry.children.map(copy) };
 }
@@ -49,12 +50,15 @@ export class Room implements Subscriber {
   readonly entries: { readonly list: Entry[] };
   readonly earlier: Accessor<boolean>;
   readonly lastEventAt: Accessor<number>;
+  /** Counts what the log says of cages, so that who shows them looks again. */
+  readonly cageChanges: Accessor<number>;
   private readonly setPhase: Setter<RoomPhase>;
   private readonly setError: Setter<string>;
   private readonly setState: Setter<SessionState | null>;
   private readonly setEntries: SetStoreFunction<{ list: Entry[] }>;
   private readonly setEarlier: Setter<boolean>;
   private readonly setLastEventAt: Setter<number>;
+  private readonly setCageChanges: Setter<number>;
 
   constructor(session: string, link: Link, seen: (seq: number) => void) {
     this.session = session;
@@ -66,6 +70,7 @@ export class Room implements Subscriber {
     [this.entries, this.setEntries] = createStore<{ list: Entry[] }>({ list: [] });
     [this.earlier, this.setEarlier] = createSignal(false);
     [this.lastEventAt, this.setLastEventAt] = createSignal(0);
+    [this.cageChanges, this.setCageChanges] = createSignal(0);
   }
 
   /** Reads the state and the last page, then follows. Also the way back after a lost database. */
@@ -150,6 +155,8 @@ export class Room implements Subscriber {
     batch(() => {
       this.setState(advance(state, event));
       this.setLastEventAt(event.at);
+      if (event.kind.startsWith("cage.") && event.kind !== "cage.output")
+        this.setCageChanges((count) => count + 1);
     });
     this.seen(event.seq);
     this.schedule();
@@ -186,6 +193,12 @@ export class Room implements Subscriber {
     this.paint();
   }
 
+  /** What an agent's cage refused, the newest first, as far back as the held events go. */
+  denials(invocation: string): DenialEntry[] {
+    const list = this.transcript.cages.of(invocation).list.map((each) => ({ ...each }));
+    return list.sort((a, b) => b.lastAt - a.lastAt);
+  }
+
   private held(): number {
     return this.transcript.entries.reduce((sum, entry) => sum + weight(entry), 0);
   }
@@ -197,6 +210,8 @@ export class Room implements Subscriber {
       if (typeof event.body.item === "string") this.streams.finish(event.body.item);
     }
     this.setLastEventAt(this.events[this.events.length - 1]?.at ?? 0);
+    // What was refused earlier may be held now.
+    this.setCageChanges((count) => count + 1);
   }
 
   private schedule(): void {

@@ -153,3 +153,28 @@ describe("the outbox", () => {
     expect(acts).toEqual([]);
   });
 });
+
+describe("who waits for an act", () => {
+  it("hears once, after the attempts that got no answer, with the answer", async () => {
+    const heard: Act[] = [];
+    replies = [new ApiError("unavailable", 0, "gone"), { seq: 5 }];
+    box.put(message("a"), (act) => heard.push(act));
+    await settle();
+    expect(heard).toHaveLength(0);
+    expect(acts[0]?.state).toBe("unknown");
+    clock.pass(500);
+    await settle();
+    expect(heard.map((act) => [act.state, act.answer?.seq, act.key])).toEqual([
+      ["accepted", 5, "a"],
+    ]);
+    expect(calls.map((call) => call.key)).toEqual(["a", "a"]);
+  });
+
+  it("hears why it was refused, and by which status", async () => {
+    const heard: Act[] = [];
+    replies = [new ApiError("conflict", 409, "the file has changed")];
+    box.put(message("a"), (act) => heard.push(act));
+    await settle();
+    expect(heard).toMatchObject([{ state: "refused", status: 409, error: "the file has changed" }]);
+  });
+});

@@ -62,17 +62,50 @@ export interface CardEntry extends Base {
 
 export interface DenialEntry extends Base {
   kind: "denial";
+  cage: string;
+  invocation: string;
+  agent: string;
   layer: string;
   what: string;
   rule: string;
   process: string;
   count: number;
+  /** When it was tried last. */
+  lastAt: number;
+  /** The scope of a grant that came after it was tried last; "" for none. */
+  granted: string;
+}
+
+/** Refusals of one agent beyond the first few: one line, however many there are. */
+export interface DenialsEntry extends Base {
+  kind: "denials";
+  list: DenialEntry[];
 }
 
 export interface LimitEntry extends Base {
   kind: "limit";
   limit: string;
   detail: string;
+  count: number;
+}
+
+export interface GrantEntry extends Base {
+  kind: "grant";
+  agent: string;
+  rule: string;
+  scope: string;
+  applied: string;
+  by: string;
+  /** Why it could not be applied as it was meant; "" when it was. */
+  failure: string;
+}
+
+export interface ChangesEntry extends Base {
+  kind: "changes";
+  agent: string;
+  by: string;
+  kept: boolean;
+  count: number;
 }
 
 export interface OutputEntry extends Base {
@@ -140,7 +173,10 @@ export type Entry =
   | StepEntry
   | CardEntry
   | DenialEntry
+  | DenialsEntry
   | LimitEntry
+  | GrantEntry
+  | ChangesEntry
   | OutputEntry
   | SignalEntry
   | WireEntry

@@ -1,15 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 import type { CageBadge, Cause, Invocation, LogEvent, Outcome, PlanEntry } from "../api/types.ts";
-import type {
-  CardEntry,
-  DenialEntry,
-  Entry,
-  OutputEntry,
-  StepEntry,
-  TextEntry,
-  UserEntry,
-} from "./entries.ts";
-import { list, num, object, str, strings } from "./read.ts";
+import { CageLog, cageHandlers } from "./cage-events.ts";
+import type { CardEntry, Entry, OutputEntry, StepEntry, TextEntry, UserEntry } from "./entries.ts";
+import { list, num, object, str } from "./read.ts";
 import type { StreamItem } from "./streams.ts";
 
 /** Output of one program that is kept on the page; the log has all of it. */
@@ -26,6 +19,7 @@ function agentOf(actor: string): string {
  */
 export class Transcript {
   readonly entries: Entry[] = [];
+  readonly cages = new CageLog();
   private readonly cards = new Map<string, CardEntry>();
   private readonly steps = new Map<string, StepEntry>();
   /** The newest shell step of each invocation. */
@@ -56,6 +50,11 @@ export class Transcript {
 
   card(invocation: string): CardEntry | undefined {
     return this.cards.get(invocation);
+  }
+
+  /** The path of an invocation's agent. */
+  agent(invocation: string): string {
+    return this.cards.get(invocation)?.agent ?? this.known.get(invocation)?.agent ?? "primary";
   }
 
   step(id: string): StepEntry | undefined {
@@ -167,7 +166,7 @@ function newCard(invocation: string, agent: string, at: number): CardEntry {
   };
 }
 
-type Handler = (to: Transcript, event: LogEvent) => void;
+export type Handler = (to: Transcript, event: LogEvent) => void;
 
 function startInvocation(to: Transcript, event: LogEvent): void {
   const body = event.body;
@@ -280,26 +279,6 @@ function addOutput(to: Transcript, event: LogEvent): void {
   home.push(entry);
 }
 
-function denied(to: Transcript, event: LogEvent): void {
-  const home = to.home(str(event.body, "invocation"), event);
-  const entry: DenialEntry = {
-    kind: "denial",
-    id: `e${event.seq}`,
-    at: event.at,
-    layer: str(event.body, "layer"),
-    what: str(event.body, "what"),
-    rule: str(event.body, "rule"),
-    process: str(event.body, "process"),
-    count: Math.max(1, num(event.body, "count")),
-  };
-  const same = home.find(
-    (each) => each.kind === "denial" && each.what === entry.what && each.layer === entry.layer,
-  );
-  // Tried again: one card that counts, not one more.
-  if (same?.kind === "denial") same.count += entry.count;
-  else home.push(entry);
-}
-
 function control(what: "holding" | "held" | "resumed" | "stopping" | "finished"): Handler {
   return (to, event) => {
     if (what === "finished") to.closeOpenSteps();
@@ -347,6 +326,7 @@ const base = (event: LogEvent) => ({ id: `e${event.seq}`, at: event.at });
 const nothing: Handler = () => {};
 
 const handlers: Record<string, Handler> = {
+  ...cageHandlers,
   "session.created": nothing,
   // Which conversation of its own an agent keeps: for the daemon, after a restart.
   "agent.session": nothing,
@@ -376,31 +356,6 @@ const handlers: Record<string, Handler> = {
   "run.finished": control("finished"),
   "invocation.started": startInvocation,
   "invocation.finished": finishInvocation,
-  "cage.started": (to, event) => {
-    const card = to.card(str(event.body, "invocation"));
-    if (!card) return;
-    card.layers = strings(event.body, "layers");
-    card.limitsBackend = str(event.body, "limits_backend");
-    if (card.state === "starting") card.state = "working";
-  },
-  "cage.exited": (to, event) => {
-    const status = str(event.body, "status");
-    // A clean end, or one that was asked for, says nothing that the states do not say.
-    if (status === "exit 0" || str(event.body, "reason") === "stopped") return;
-    to.home(str(event.body, "invocation"), event).push({
-      kind: "cage",
-      ...base(event),
-      status,
-      reason: str(event.body, "reason"),
-    });
-  },
-  "cage.denied": denied,
-  "cage.limit": inInvocation((event) => ({
-    kind: "limit",
-    ...base(event),
-    limit: str(event.body, "limit"),
-    detail: str(event.body, "detail"),
-  })),
   "cage.output": addOutput,
   "step.started": openStep("running"),
   "step.held": openStep("held"),

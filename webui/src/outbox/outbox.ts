@@ -6,7 +6,16 @@ const kRetryMs = [500, 1000, 2000, 4000, 8000, 15_000];
 /** Texts and keys are small; more unsent acts than this is no longer a queue but a fault. */
 const kMaxActs = 100;
 
-export type ActKind = "message" | "hold" | "resume" | "stop" | "plan" | "cancel";
+export type ActKind =
+  | "message"
+  | "hold"
+  | "resume"
+  | "stop"
+  | "plan"
+  | "cancel"
+  | "grant"
+  | "keep"
+  | "drop";
 /** `unknown`: an attempt got no answer. The same key is sent again, so nothing is doubled. */
 export type ActState = "sending" | "unknown" | "accepted" | "refused";
 
@@ -14,7 +23,8 @@ export interface Answer {
   session?: string;
   run?: string;
   message?: string;
-  seq: number;
+  /** Where the log shows it; an act without one needs no shadow. */
+  seq?: number;
 }
 
 export interface Act extends Mutation {
@@ -27,6 +37,8 @@ export interface Act extends Mutation {
   tries: number;
   state: ActState;
   error: string;
+  /** HTTP status of a refusal, else 0. */
+  status: number;
   answer: Answer | null;
 }
 
@@ -56,6 +68,7 @@ export class Outbox {
   private acts: Act[] = [];
   private readonly busy = new Set<string>();
   private readonly timers = new Map<string, number>();
+  private readonly waiting = new Map<string, (act: Act) => void>();
 
   constructor(world: OutboxWorld, hooks: OutboxHooks) {
     this.world = world;
@@ -75,7 +88,11 @@ export class Outbox {
     this.nudge();
   }
 
-  put(act: Pick<Act, "kind" | "scope" | "subject" | "method" | "path" | "body" | "key">): boolean {
+  /** False when too much waits already. `settled` hears once that it was accepted or refused. */
+  put(
+    act: Pick<Act, "kind" | "scope" | "subject" | "method" | "path" | "body" | "key">,
+    settled?: (act: Act) => void,
+  ): boolean {
     if (this.acts.length >= kMaxActs) return false;
     const full: Act = {
       ...act,
@@ -83,9 +100,11 @@ export class Outbox {
       tries: 0,
       state: "sending",
       error: "",
+      status: 0,
       answer: null,
     };
     this.acts = [...this.acts, full];
+    if (settled) this.waiting.set(act.key, settled);
     this.publish();
     this.pump();
     return true;
@@ -133,7 +152,7 @@ export class Outbox {
     try {
       const { method, path, body, key } = act;
       const answer = await this.world.perform({ method, path, body, key });
-      this.change(act.key, { state: "accepted", answer, error: "" });
+      this.settle(act.key, { state: "accepted", answer, error: "" });
       this.hooks.accepted(act, answer);
     } catch (error) {
       this.failed(act, lane, error);
@@ -147,7 +166,7 @@ export class Outbox {
     const known = error instanceof ApiError ? error : new ApiError("internal", 0, String(error));
     if (!known.fateUnknown && !known.signedOut) {
       const message = [known.message, ...known.details].join("; ");
-      this.change(act.key, { state: "refused", error: message });
+      this.settle(act.key, { state: "refused", error: message, status: known.status });
       return;
     }
     const tries = (this.acts.find((each) => each.key === act.key)?.tries ?? 0) + 1;
@@ -159,6 +178,14 @@ export class Outbox {
       this.pump();
     };
     this.timers.set(lane, this.world.later(retry, wait));
+  }
+
+  private settle(key: string, change: Partial<Act>): void {
+    this.change(key, change);
+    const settled = this.waiting.get(key);
+    this.waiting.delete(key);
+    const act = this.acts.find((each) => each.key === key);
+    if (act) settled?.(act);
   }
 
   private change(key: string, change: Partial<Act>): void {
