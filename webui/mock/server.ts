@@ -7,6 +7,16 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import { extname, join, normalize } from "node:path";
 import { parseArgs } from "node:util";
 import { type WebSocket, WebSocketServer } from "ws";
+import {
+  type Answered,
+  cagesOf,
+  changes,
+  connections,
+  diff,
+  doctor,
+  grant,
+  settle,
+} from "./cages.ts";
 import { MockSession } from "./session.ts";
 import type { Body } from "./story.ts";
 
@@ -123,27 +133,6 @@ function project() {
   };
 }
 
-function cagesOf(session: MockSession) {
-  const open = session.state.invocations.filter((each) => each.state !== "finished");
-  return open.map((each) => ({
-    cage: `cage_${each.id}`,
-    invocation: each.id,
-    agent: each.agent,
-    layers: ["user ns", "pid ns", "net ns", "mount ns", "seccomp", "gatekeeper"],
-    limits_backend: "rlimits + supervision",
-    pids: [4711, 4712],
-    net: each.cage.hosts.map((text) => ({
-      text,
-      connections: 2,
-      bytes_up: 312,
-      bytes_down: 14_208,
-    })),
-    denials: [],
-  }));
-}
-
-type Answered = { status: number; body: unknown };
-
 function read(path: string[], query: URLSearchParams): Answered {
   const ok = (body: unknown) => ({ status: 200, body });
   const [first, id, rest] = path;
@@ -163,6 +152,8 @@ function read(path: string[], query: URLSearchParams): Answered {
     });
   }
   if (first === "projects") return ok({ projects: [project()] });
+  if (first === "doctor") return ok(doctor());
+  if (first === "cages" && rest === "network") return ok(connections());
   if (first !== "sessions") return fail(404, "not_found", "no such route");
   if (id === undefined) {
     const all = [...sessions.values()].map((each) => each.summary());
@@ -174,7 +165,8 @@ function read(path: string[], query: URLSearchParams): Answered {
   const session = sessions.get(id);
   if (!session) return fail(404, "not_found", `session "${id}"`);
   if (rest === undefined) return ok(session.state);
-  if (rest === "cages") return ok({ cages: cagesOf(session) });
+  if (rest === "cages") return ok(cagesOf(session));
+  if (rest === "changes") return ok(path[3] === "diff" ? diff() : changes());
   const limit = Number(query.get("limit") ?? 200);
   const before = query.get("before");
   const last = before === null ? 0 : Math.min(session.events.length, Number(before) - 1);
@@ -194,6 +186,8 @@ function write(method: string, path: string[], body: Body, client: string): Answ
   }
   const session = sessions.get(id ?? "");
   if (!session) return fail(404, "not_found", `session "${id}"`);
+  if (verb === "grants") return grant(session, body);
+  if (verb === "changes") return settle(session, sub ?? "", body);
   let seq: number | null = null;
   if (method === "PATCH" && sub === "entries") seq = session.edit(entry ?? "", body);
   else if (method === "DELETE" && verb === "queue") seq = session.cancel(sub ?? "");
@@ -241,7 +235,8 @@ const server = createServer(async (request, response) => {
   if (!url.pathname.startsWith("/api/")) return page(url, response);
   const answer = await api(request, url);
   const headers = { "content-type": "application/json", "content-security-policy": kCsp };
-  response.writeHead(answer.status, headers).end(JSON.stringify(answer.body));
+  const text = typeof answer.body === "string" ? answer.body : JSON.stringify(answer.body);
+  response.writeHead(answer.status, headers).end(text);
 });
 
 function subscribe(client: Client, id: string, after: number): void {

@@ -124,6 +124,20 @@ async function scrape(stage: Stage, id: string): Promise<void> {
     process: "curl",
     count: 1,
   });
+  for (const [what, rule, count] of [
+    ["tcp 93.184.216.34:80", "93.184.216.34:80", 3],
+    [
+      "private address, tcp nas.home:5000 at 192.168.1.20",
+      '{ to: "nas.home:5000", private: true }',
+      1,
+    ],
+    ["udp 8.8.8.8:53", "", 12],
+    ["name tracker.example", "tracker.example:443", 1],
+  ] as const) {
+    const layer = what.startsWith("name") ? "dns" : "net";
+    const about = { cage: `cage_${id}`, invocation: id, layer, what, rule };
+    stage.event("cage.denied", "daemon", { ...about, process: "python3", count });
+  }
   const refused = {
     exit_code: 6,
     stdout: "",

@@ -14,7 +14,8 @@ export type Route =
   | { screen: "list" }
   | { screen: "session"; session: string }
   | { screen: "project"; project: string }
-  | { screen: "daemon" };
+  | { screen: "daemon" }
+  | { screen: "doctor" };
 
 export const [signIn, setSignIn] = createSignal<SignIn>("checking");
 export const [now, setNow] = createSignal(Date.now());
@@ -39,7 +40,7 @@ function parseRoute(): Route {
   const [screen, arg] = location.hash.replace(/^#\/?/, "").split("/");
   if (screen === "s" && arg) return { screen: "session", session: decodeURIComponent(arg) };
   if (screen === "p" && arg) return { screen: "project", project: decodeURIComponent(arg) };
-  if (screen === "daemon") return { screen: "daemon" };
+  if (screen === "daemon" || screen === "doctor") return { screen };
   return { screen: "list" };
 }
 

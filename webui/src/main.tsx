@@ -8,8 +8,8 @@ import "./style/wide.css";
 import "./style/conversation.css";
 import "./style/prose.css";
 import "./style/dock.css";
-import "./style/inspector.css";
 import { firstScreenDrawn, startApp } from "./app.ts";
+import { readLater } from "./views/later.tsx";
 import { Page } from "./views/page.tsx";
 
 const root = document.getElementById("app");
@@ -18,6 +18,9 @@ if (root) {
     render(() => <Page />, root);
     // The first moment after that frame; a hidden page has no frames.
     requestAnimationFrame(() => window.setTimeout(firstScreenDrawn));
-    window.setTimeout(firstScreenDrawn, 1000);
+    window.setTimeout(() => {
+      firstScreenDrawn();
+      readLater();
+    }, 1000);
   });
 }

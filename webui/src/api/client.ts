@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 import type {
-  Cage,
   DaemonStatus,
   EventPage,
   ProjectSummary,
@@ -67,7 +66,8 @@ function takeEarly(path: string): Promise<Response> | undefined {
   return answer;
 }
 
-async function request<T>(path: string, init?: RequestInit): Promise<T> {
+/** One request below /api/v1. Throws ApiError. */
+export async function request<T>(path: string, init?: RequestInit): Promise<T> {
   let response: Response;
   try {
     response = await ((init ? undefined : takeEarly(path)) ??
@@ -128,7 +128,6 @@ export const api = {
     request<EventPage>(`/sessions/${id(session)}/events?before=${before}&limit=${limit}`),
   eventsAfter: (session: string, after: number, limit: number) =>
     request<EventPage>(`/sessions/${id(session)}/events?after=${after}&limit=${limit}`),
-  cages: (session: string) => request<{ cages: Cage[] }>(`/sessions/${id(session)}/cages`),
 };
 
 export const acts = {

@@ -102,15 +102,96 @@ export interface EventPage {
   last_seq: number;
 }
 
+export interface NetLine {
+  rule: string;
+  /** Name of the operator's credential that the gatekeeper adds; "" for none. */
+  credential: string;
+  private: boolean;
+}
+
+export interface PortLine {
+  name: string;
+  port: number;
+  public: boolean;
+  /** Where the daemon publishes it; "" while nothing does. */
+  url: string;
+}
+
+export interface CagePolicy extends CageBadge {
+  net: NetLine[];
+  ports: PortLine[];
+  seccomp: string;
+  state: string;
+  devices: string[];
+}
+
+export interface CageLimit {
+  name: string;
+  limit: number | null;
+  used: number | null;
+  unit: string;
+}
+
+export interface CageGrant {
+  rule: string;
+  layer: string;
+  scope: string;
+  at: number;
+  by: string;
+}
+
 export interface Cage {
   cage: string;
   invocation: string;
   agent: string;
+  running: boolean;
+  startedAt: number;
+  backend: string;
   layers: string[];
-  limits_backend: string;
-  pids: number[];
-  net: { text: string; connections: number; bytes_up: number; bytes_down: number }[];
-  denials: { at: number; layer: string; what: string; rule: string; count: number }[];
+  limitsBackend: string;
+  policy: CagePolicy;
+  limits: CageLimit[];
+  denials: number;
+  network: { open: number; total: number; up: number; down: number };
+  grants: CageGrant[];
+}
+
+export interface Connection {
+  at: number;
+  name: string;
+  port: number;
+  up: number;
+  down: number;
+  /** Null while it is open. */
+  duration: number | null;
+  verdict: string;
+}
+
+export interface Change {
+  agent: string;
+  path: string;
+  kind: "added" | "changed" | "deleted";
+  bytes: number;
+  binary: boolean;
+}
+
+export interface Check {
+  name: string;
+  layer: string;
+  verdict: string;
+  detail: string;
+  fix: string;
+}
+
+export type GrantScope = "once" | "session" | "project";
+
+/** What the daemon answers to a grant: done, or for the project file what would be written. */
+export interface GrantAnswer {
+  applied?: string;
+  rule?: string;
+  file?: string;
+  diff?: string;
+  hash?: string;
 }
 
 export interface DaemonStatus {

@@ -1,56 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-import { createEffect, createResource, createSignal, For, on, Show } from "solid-js";
-import { api } from "../api/client.ts";
+import { createEffect, For, on, Show } from "solid-js";
 import { linkState, me, now } from "../app.ts";
 import { age, bytes, duration } from "../text/words.ts";
+import { refetch, setTheme, status, type Theme, theme } from "./banner.tsx";
 import { Icon } from "./icon.tsx";
 import { LinkStates } from "./states.tsx";
 
-type Theme = "system" | "light" | "dark";
 const kThemes: Theme[] = ["system", "light", "dark"];
-
-function readTheme(): Theme {
-  try {
-    const saved = localStorage.getItem("volary.theme");
-    return saved === "light" || saved === "dark" ? saved : "system";
-  } catch {
-    return "system";
-  }
-}
-
-const [theme, setTheme] = createSignal<Theme>(readTheme());
-
-function applyTheme(value: Theme): void {
-  if (value === "system") delete document.documentElement.dataset.theme;
-  else document.documentElement.dataset.theme = value;
-  try {
-    localStorage.setItem("volary.theme", value);
-  } catch {
-    // The choice then lasts as long as the page.
-  }
-}
-
-const [status, { refetch }] = createResource(
-  () => linkState().phase === "live",
-  () => api.status(),
-);
-
-/** No sign-in or no cages: every screen says so. */
-export function WarningBanner() {
-  createEffect(() => applyTheme(theme()));
-  const found = () => (status.state === "ready" ? status() : undefined);
-  return (
-    <Show when={found()?.insecure || found()?.no_cage}>
-      <p class="banner" role="alert">
-        <Icon name="unshielded" />
-        <span>
-          {found()?.no_cage ? "Cages are off: agents run with your own rights. " : ""}
-          {found()?.insecure ? "Sign-in is off: whoever reaches this address is the operator." : ""}
-        </span>
-      </p>
-    </Show>
-  );
-}
 
 function Fact(props: { name: string; value: string }) {
   return (
@@ -100,6 +56,18 @@ export function DaemonScreen() {
               </dl>
             )}
           </Show>
+          <ul class="rows boxed">
+            <li>
+              <a class="row" href="#/doctor">
+                <Icon name="shield" />
+                <span class="row-text">
+                  <span class="row-title">Doctor</span>
+                  <span class="row-sub">Tries each layer of a cage on this host.</span>
+                </span>
+                <Icon name="right" />
+              </a>
+            </li>
+          </ul>
           <fieldset class="choice">
             <legend class="label">Colours</legend>
             <For each={kThemes}>

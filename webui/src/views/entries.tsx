@@ -11,11 +11,11 @@ import {
 import { isSilent } from "../text/steps.ts";
 import { age, clock, count, exact, firstLine, leaf, tokens, visible, who } from "../text/words.ts";
 import { Badge } from "./cage.tsx";
+import { Denial, Denials } from "./denial.tsx";
 import { Code, Fold } from "./fold.tsx";
-import { Icon, StateWord } from "./icon.tsx";
-import { invocationMark } from "./inspector.tsx";
+import { Icon, invocationMark, StateWord } from "./icon.tsx";
 import { Markdown } from "./markdown.tsx";
-import { Control, Denial, Other, Output, PlanChange, Wire } from "./marks.tsx";
+import { Control, Other, Output, PlanChange, Wire } from "./marks.tsx";
 import { Step } from "./step.tsx";
 
 /** Lines that are drawn beyond kCardLines before the earlier ones are folded away. */
@@ -183,6 +183,8 @@ export function EntryView(props: { entry: Entry }) {
         return <Card entry={entry} />;
       case "denial":
         return <Denial entry={entry} />;
+      case "denials":
+        return <Denials entry={entry} />;
       case "control":
         return <Control entry={entry} />;
       case "plan":

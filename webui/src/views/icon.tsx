@@ -106,6 +106,12 @@ export type Mark =
   | "waiting"
   | "denied";
 
+/** The mark of an invocation's state, or of how it ended. */
+export function invocationMark(state: string, outcome: string | null): Mark {
+  if (state === "finished") return (outcome ?? "lost") as Mark;
+  return state as Mark;
+}
+
 const shapes: Record<Mark, string> = {
   idle: "M6 2.5a3.5 3.5 0 1 0 0 7a3.5 3.5 0 1 0 0-7z",
   starting: "M6 2.5a3.5 3.5 0 0 1 3.5 3.5",

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createMemo, For, Show } from "solid-js";
+import "../style/inspector.css";
 import type { Invocation, PendingStep } from "../api/types.ts";
 import { now } from "../app.ts";
 import type { Room } from "../room.ts";
 import { stepLine } from "../text/steps.ts";
 import { age, leaf, pretty, visible } from "../text/words.ts";
-import { Badge, Cages } from "./cage.tsx";
-import { type Mark, StateWord } from "./icon.tsx";
+import { Badge } from "./cage.tsx";
+import { Cages } from "./cages.tsx";
+import { invocationMark, StateWord } from "./icon.tsx";
 import { PlanList } from "./plan.tsx";
-
-export function invocationMark(state: string, outcome: string | null): Mark {
-  if (state === "finished") return (outcome ?? "lost") as Mark;
-  return state as Mark;
-}
 
 function causeWords(invocation: Invocation): string {
   if (invocation.cause.type === "signal") return "by a signal";

@@ -3,53 +3,15 @@
 import { Show } from "solid-js";
 import type {
   ControlEntry,
-  DenialEntry,
   Entry,
+  GrantEntry,
   PlanChangeEntry,
   WireEntry,
 } from "../fold/entries.ts";
+import { appliedWords, scopeWords } from "../text/refusals.ts";
 import { clock, count, exact, firstLine, leaf, pretty, visible, who } from "../text/words.ts";
 import { Code, Fold } from "./fold.tsx";
 import { Icon, type Mark, StateWord } from "./icon.tsx";
-
-const kLayerWords: Record<string, string> = {
-  dns: "This cage knows no such name.",
-  net: "No rule of this cage opens this address.",
-  sni: "The TLS handshake named another host than the rule.",
-  host: "The request named another host than the rule.",
-  limit: "The cage is at its limit.",
-  syscall: "This system call is not allowed.",
-};
-/** The layers whose rule is an entry of the network's list. */
-const kNetLayers = new Set(["dns", "net", "sni", "host"]);
-
-export function Denial(props: { entry: DenialEntry }) {
-  return (
-    <div class="card card-denied" role="note">
-      <p class="card-head">
-        <StateWord of="denied" text="denied" />
-        <strong class="mono">{visible(props.entry.what)}</strong>
-        <Show when={props.entry.count > 1}>
-          <span class="dim small num">{props.entry.count} times</span>
-        </Show>
-      </p>
-      <p class="why">
-        {kLayerWords[props.entry.layer] ?? `Refused by ${props.entry.layer}.`}
-        <Show when={props.entry.process}> Tried by {visible(props.entry.process)}.</Show>
-      </p>
-      <Show
-        when={props.entry.rule}
-        fallback={<p class="why">No rule of a project file can allow this.</p>}
-      >
-        <p class="why">
-          To allow it, add <code>{visible(props.entry.rule)}</code> to{" "}
-          {kNetLayers.has(props.entry.layer) ? <code>cage.net.allow</code> : "its cage"} in the
-          project file.
-        </p>
-      </Show>
-    </div>
-  );
-}
 
 const controlWords: Record<ControlEntry["what"], string> = {
   holding: "asked to hold",
@@ -161,6 +123,45 @@ export function Wire(props: { entry: WireEntry }) {
   );
 }
 
+const kLimitWords: Record<string, string> = {
+  memory: "memory",
+  oom: "memory",
+  pids: "processes",
+  wall: "time",
+  disk: "private files",
+  files: "open files",
+  output: "output",
+};
+
+function limitWords(limit: string): string {
+  return kLimitWords[limit] ?? limit;
+}
+
+function Grant(props: { entry: GrantEntry }) {
+  return (
+    <Fold
+      icon={props.entry.applied === "none" ? "close" : "check"}
+      tone={props.entry.failure ? "line-failed" : "line-granted"}
+      line={
+        <>
+          <span class="verb">{who(props.entry.by)} allowed</span>{" "}
+          <span class="object code-text">{visible(props.entry.rule)}</span> for{" "}
+          {leaf(props.entry.agent)}
+          <span class="result">
+            {props.entry.applied === "none" ? "not applied" : appliedWords(props.entry.applied)}
+          </span>
+        </>
+      }
+      side={scopeWords(props.entry.scope)}
+      detail={
+        props.entry.failure
+          ? () => <Code label="why" text={visible(props.entry.failure)} />
+          : undefined
+      }
+    />
+  );
+}
+
 export function Other(props: { entry: Entry }) {
   const entry = props.entry;
   switch (entry.kind) {
@@ -169,10 +170,29 @@ export function Other(props: { entry: Entry }) {
         <div class="card card-denied">
           <p class="card-head">
             <StateWord of="denied" text="limit" />
-            <strong>{entry.limit}</strong>
+            <strong class="grow">{limitWords(entry.limit)}</strong>
+            <Show when={entry.count > 1}>
+              <span class="dim small num">{entry.count} times</span>
+            </Show>
           </p>
           <p class="meta">{visible(entry.detail)}</p>
         </div>
+      );
+    case "grant":
+      return <Grant entry={entry} />;
+    case "changes":
+      return (
+        <Fold
+          icon="file"
+          line={
+            <>
+              <span class="verb">
+                {who(entry.by)} {entry.kept ? "kept" : "dropped"}
+              </span>{" "}
+              {count(entry.count, "change")} of {leaf(entry.agent)}
+            </>
+          }
+        />
       );
     case "signal":
       return (

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createEffect, Match, Show, Switch } from "solid-js";
 import { drawn, linkState, room, route, signIn } from "../app.ts";
-import { DaemonScreen, WarningBanner } from "./daemon.tsx";
+import { WarningBanner } from "./banner.tsx";
 import { Icon, type IconName } from "./icon.tsx";
-import { Inspector } from "./inspector.tsx";
 import { Lists } from "./lists.tsx";
+import { DaemonScreen, DoctorScreen, Inspector } from "./parts-later.ts";
 import { ProjectScreen } from "./project.tsx";
 import { SessionScreen } from "./session.tsx";
 import { SignInScreen } from "./signin.tsx";
@@ -49,9 +49,16 @@ function Main() {
         <Match when={route().screen === "daemon"}>
           <DaemonScreen />
         </Match>
+        <Match when={route().screen === "doctor"}>
+          <DoctorScreen />
+        </Match>
       </Switch>
     </main>
   );
+}
+
+function ofDaemon(): boolean {
+  return route().screen === "daemon" || route().screen === "doctor";
 }
 
 function titleOf(): string {
@@ -94,8 +101,8 @@ export function Page() {
           </Show>
         </div>
         <nav class="bar" aria-label="Screens">
-          <BarItem href="#/" icon="sessions" text="Sessions" here={route().screen !== "daemon"} />
-          <BarItem href="#/daemon" icon="daemon" text="Daemon" here={route().screen === "daemon"} />
+          <BarItem href="#/" icon="sessions" text="Sessions" here={!ofDaemon()} />
+          <BarItem href="#/daemon" icon="daemon" text="Daemon" here={ofDaemon()} />
         </nav>
       </div>
     </Show>

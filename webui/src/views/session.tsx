@@ -3,11 +3,12 @@ import { createEffect, createSignal, For, Match, onCleanup, onMount, Show, Switc
 import { now, outbox, pendingActs, send } from "../app.ts";
 import type { Act } from "../outbox/outbox.ts";
 import type { Room } from "../room.ts";
-import { age, count, visible } from "../text/words.ts";
+import { age, count, leaf, visible } from "../text/words.ts";
 import { Composer } from "./composer.tsx";
 import { EntryView } from "./entries.tsx";
 import { Icon, StateWord } from "./icon.tsx";
-import { Inspector } from "./inspector.tsx";
+import { backPanel, closePanels, leaveRun, openPanel, type Panel, panels } from "./panels.ts";
+import { Inspector, PanelView } from "./parts-later.ts";
 import { Sheet } from "./sheet.tsx";
 import { LinkStates } from "./states.tsx";
 import { UnsentMessage } from "./unsent.tsx";
@@ -262,19 +263,62 @@ function Trouble(props: { room: Room }) {
   );
 }
 
+function panelTitle(panel: Panel | undefined): string {
+  switch (panel?.kind) {
+    case "grant":
+      return `Allow for ${leaf(panel.denial.agent)}`;
+    case "network":
+      return `Network of ${leaf(panel.agent)}`;
+    case "changes":
+      return `Changes of ${leaf(panel.agent)}`;
+    default:
+      return "Run";
+  }
+}
+
+/** One sheet, however deep it goes: what is below waits, hidden. */
+function Panels(props: { room: Room }) {
+  const top = () => panels()[panels().length - 1];
+  return (
+    <Show when={panels().length > 0}>
+      <Sheet
+        title={panelTitle(top())}
+        deep={panels().length > 1}
+        back={backPanel}
+        close={closePanels}
+      >
+        <For each={panels()}>
+          {(panel) => (
+            <div class="sheet-panel" hidden={panel !== top()}>
+              <Show
+                when={panel.kind === "run"}
+                fallback={<PanelView room={props.room} panel={panel} />}
+              >
+                <Inspector room={props.room} />
+              </Show>
+            </div>
+          )}
+        </For>
+      </Sheet>
+    </Show>
+  );
+}
+
 export function SessionScreen(props: { room: Room }) {
-  const [sheet, setSheet] = createSignal(false);
   const state = () => props.room.state();
   const wide = matchMedia("(min-width: 1024px)");
-  const widened = () => wide.matches && setSheet(false);
+  const widened = () => wide.matches && leaveRun();
   wide.addEventListener("change", widened);
-  onCleanup(() => wide.removeEventListener("change", widened));
+  onCleanup(() => {
+    wide.removeEventListener("change", widened);
+    closePanels();
+  });
   createEffect(() => {
     // A session that is left takes its sheet along.
-    if (props.room.phase() !== "ready") setSheet(false);
+    if (props.room.phase() !== "ready") closePanels();
   });
   const inspect = () => {
-    if (!wide.matches) setSheet(true);
+    if (!wide.matches) openPanel({ kind: "run" });
   };
   return (
     <>
@@ -314,11 +358,7 @@ export function SessionScreen(props: { room: Room }) {
           <Trouble room={props.room} />
         </Match>
       </Switch>
-      <Show when={sheet()}>
-        <Sheet title="Run" close={() => setSheet(false)}>
-          <Inspector room={props.room} />
-        </Sheet>
-      </Show>
+      <Panels room={props.room} />
     </>
   );
 }
