@@ -94,7 +94,7 @@ function cage(session: MockSession, each: Invocation) {
     policy: policy(each.cage, each.agent),
     limits: off ? [] : limits(each.agent, running),
     denials: denied.reduce((sum, event) => sum + Number(event.body.count ?? 1), 0),
-    network: { open: running ? 1 : 0, total: 12, bytes_up: 4312, bytes_down: 1_204_208 },
+    network: running ? { open: 1, total: 12, bytes_up: 4312, bytes_down: 1_204_208 } : null,
     grants: granted.map((event) => ({
       rule: event.body.rule,
       layer: "net",

@@ -97,8 +97,17 @@ const readGrant = (row: Body): CageGrant => ({
   by: str(row, "by"),
 });
 
+function readNetwork(network: Body | null): Cage["network"] {
+  if (network === null) return null;
+  return {
+    open: num(network, "open"),
+    total: num(network, "total"),
+    up: num(network, "bytes_up"),
+    down: num(network, "bytes_down"),
+  };
+}
+
 export function readCage(row: Body): Cage {
-  const network = part(row, "network");
   return {
     cage: str(row, "cage"),
     invocation: str(row, "invocation"),
@@ -111,12 +120,7 @@ export function readCage(row: Body): Cage {
     policy: readPolicy(part(row, "policy")),
     limits: rows(row, "limits", readLimit),
     denials: num(row, "denials"),
-    network: {
-      open: num(network, "open"),
-      total: num(network, "total"),
-      up: num(network, "bytes_up"),
-      down: num(network, "bytes_down"),
-    },
+    network: readNetwork(object<Body>(row, "network")),
     grants: rows(row, "grants", readGrant),
   };
 }

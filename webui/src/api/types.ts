@@ -152,7 +152,8 @@ export interface Cage {
   policy: CagePolicy;
   limits: CageLimit[];
   denials: number;
-  network: { open: number; total: number; up: number; down: number };
+  /** Null where nothing counts: it has ended. */
+  network: { open: number; total: number; up: number; down: number } | null;
   grants: CageGrant[];
 }
 
@@ -188,6 +189,8 @@ export type GrantScope = "once" | "session" | "project";
 /** What the daemon answers to a grant: done, or for the project file what would be written. */
 export interface GrantAnswer {
   applied?: string;
+  /** Why it could not be applied to the running cage. */
+  reason?: string;
   rule?: string;
   file?: string;
   diff?: string;

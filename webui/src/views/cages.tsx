@@ -15,30 +15,27 @@ import { createRead, createSeen } from "./poll.ts";
 import { Refused } from "./refused.tsx";
 
 function Network(props: { cage: Cage }) {
-  const net = () => props.cage.network;
+  const opens = () => props.cage.policy.net.length > 0 || (props.cage.network?.total ?? 0) > 0;
+  const log = () =>
+    openPanel({
+      kind: "network",
+      cage: props.cage.cage,
+      agent: props.cage.agent,
+      running: props.cage.running,
+    });
   return (
     <section>
       <h3>Network</h3>
-      <Show
-        when={props.cage.policy.net.length > 0 || net().total > 0 || net().open > 0}
-        fallback={<p class="why">No rule opens anything.</p>}
-      >
-        <p class="num">
-          {count(net().total, "connection")}, {net().open || "none"} open · {bytes(net().up)} up,{" "}
-          {bytes(net().down)} down
-        </p>
-        <button
-          type="button"
-          class="button quiet inline"
-          onClick={() =>
-            openPanel({
-              kind: "network",
-              cage: props.cage.cage,
-              agent: props.cage.agent,
-              running: props.cage.running,
-            })
-          }
-        >
+      <Show when={opens()} fallback={<p class="why">No rule opens anything.</p>}>
+        <Show when={props.cage.network}>
+          {(net) => (
+            <p class="num">
+              {count(net().total, "connection")}, {net().open || "none"} open · {bytes(net().up)}{" "}
+              up, {bytes(net().down)} down
+            </p>
+          )}
+        </Show>
+        <button type="button" class="button quiet inline" onClick={log}>
           <Icon small name="tree" /> Network log
         </button>
       </Show>

@@ -170,6 +170,9 @@ function Done(props: { step: Extract<Step, { at: "done" }>; denial: DenialEntry 
           ? `It applies now: ${name()} can try again.`
           : `It applies at the next start of ${name()}; a cage that runs now stays as it is.`}
       </p>
+      <Show when={!live() && props.step.answer.reason}>
+        {(reason) => <p class="why">{visible(reason())}</p>}
+      </Show>
       <Show when={props.step.answer.file}>
         {(file) => (
           <p class="why">
