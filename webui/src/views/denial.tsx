@@ -36,7 +36,10 @@ function Why(props: { denial: DenialEntry }) {
       {layerWords(props.denial.layer)}
       <Show when={props.denial.process}> Tried by {visible(props.denial.process)}.</Show>{" "}
       <Show when={props.denial.rule} fallback="No rule of a project file can allow this.">
-        Rule: <code>{visible(props.denial.rule)}</code>
+        {isNetLayer(props.denial.layer)
+          ? "Rule:"
+          : "To allow it, the cage in the project file needs"}{" "}
+        <code>{visible(props.denial.rule)}</code>
       </Show>
     </p>
   );
