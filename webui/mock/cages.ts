@@ -18,14 +18,12 @@ function fail(status: number, code: string, message: string): Answered {
 }
 
 const kLayers = [
-  "user ns",
-  "pid ns",
-  "net ns",
-  "mount ns",
-  "seccomp",
-  "landlock 4",
-  "no capabilities",
-  "gatekeeper",
+  "namespaces: user, pid, ipc, uts, cgroup, net, mount (bwrap); no nested user namespaces",
+  "root: empty, allowlisted binds opened beforehand",
+  "seccomp: default",
+  "landlock: ABI 4",
+  "no capabilities, no new privileges, no inherited descriptors or environment",
+  "network: gatekeeper",
 ];
 
 const MiB = 1024 * 1024;

@@ -118,13 +118,16 @@ describe("a grant", () => {
     expect(refused(transcript)[0]?.granted).toBe("");
   });
 
-  test("is open again when the thing is refused after it", () => {
+  test("stays when attempts from before it are told after it, and not for the next cage", () => {
     const transcript = fold(
       denied("tcp a.example:443"),
       granted("once", ["cage_s"]),
       denied("tcp a.example:443"),
+      started("inv_t", "primary/scraper", "inv_p"),
+      denied("tcp a.example:443", { invocation: "inv_t", cage: "cage_t" }),
     );
-    expect(refused(transcript)[0]).toMatchObject({ granted: "", count: 2 });
+    expect(refused(transcript)[0]).toMatchObject({ granted: "once", count: 2 });
+    expect(refused(transcript, "inv_t")[0]?.granted).toBe("");
   });
 
   test("that could not be carried out says why", () => {
@@ -136,6 +139,15 @@ describe("a grant", () => {
     const entry = ofKind(transcript.entries, "grant")[0] as GrantEntry;
     expect(entry).toMatchObject({ applied: "next_start", failure: "the host forbids it" });
   });
+});
+
+test("a grant that came to nothing marks nothing", () => {
+  const transcript = fold(denied("tcp a.example:443"), granted("session", ["cage_s"]), [
+    "cage.grant_failed",
+    "daemon",
+    { granted: 4, applied: "none", reason: "the project file could not be written" },
+  ]);
+  expect(refused(transcript)[0]?.granted).toBe("");
 });
 
 test("a limit that is hit again counts, with its newest figures", () => {

@@ -68,7 +68,7 @@ test("a refusal is allowed once from the phone, and the retry gets through", asy
   assert.ok(Math.min(...sizes) >= 44, `big enough for a thumb: ${sizes}`);
   await phone.press("[data-scope=once]");
   await panel(phone).getByText(/It applies now/).waitFor();
-  await panel(phone).getByRole("button", { name: "Done" }).tap();
+  await panel(phone).getByRole("button", { name: "Done", exact: true }).tap();
   await phone.page.locator(".sheet").waitFor({ state: "detached" });
 
   await phone.finished("succeeded");
@@ -193,7 +193,7 @@ test("a cage's card has its policy, its live figures and its network log", async
   await back;
   await card.locator("button.allow").first().click();
   await page.locator("[data-scope=session]").click();
-  await page.getByRole("button", { name: "Done" }).click();
+  await page.getByRole("button", { name: "Done", exact: true }).click();
   await laptop.finished("succeeded");
   await card.locator("summary", { hasText: "ended" }).waitFor();
   await card.getByText("Granted").waitFor();

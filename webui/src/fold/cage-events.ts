@@ -28,8 +28,8 @@ class Refusals {
       this.byWhat.get(key) ?? (this.full() ? this.list[this.list.length - 1] : undefined);
     if (same) {
       same.count += entry.count;
+      // What a cage tried before a grant is often told after it: the mark of the grant stays.
       same.lastAt = entry.at;
-      same.granted = "";
       return;
     }
     this.byWhat.set(key, entry);
@@ -55,7 +55,7 @@ class Refusals {
 export class CageLog {
   private readonly invocations = new Map<string, Refusals>();
   /** By the log position of `cage.granted`. */
-  readonly grants = new Map<number, GrantEntry>();
+  readonly grants = new Map<number, { entry: GrantEntry; cages: string[] }>();
 
   of(invocation: string): Refusals {
     let found = this.invocations.get(invocation);
@@ -72,7 +72,7 @@ export class CageLog {
       for (const each of refusals.list) {
         if (entry.scope === "once" && !cages.includes(each.cage)) continue;
         if (each.agent === entry.agent && sameRule(each.rule, entry.rule))
-          each.granted = entry.scope;
+          each.granted = entry.applied === "none" ? "" : entry.scope;
       }
     }
   }
@@ -132,17 +132,19 @@ function granted(to: Transcript, event: LogEvent): void {
     by: str(body, "by") || event.actor,
     failure: "",
   };
-  to.cages.grant(entry, [...strings(body, "cages"), str(body, "cage")]);
-  to.cages.grants.set(event.seq, entry);
+  const cages = [...strings(body, "cages"), str(body, "cage")];
+  to.cages.grant(entry, cages);
+  to.cages.grants.set(event.seq, { entry, cages });
   to.home(invocation, event).push(entry);
 }
 
 /** What was recorded could not be carried out as it was meant. */
 function grantFailed(to: Transcript, event: LogEvent): void {
-  const entry = to.cages.grants.get(num(event.body, "granted"));
-  if (!entry) return;
-  entry.applied = str(event.body, "applied");
-  entry.failure = str(event.body, "reason");
+  const grant = to.cages.grants.get(num(event.body, "granted"));
+  if (!grant) return;
+  grant.entry.applied = str(event.body, "applied");
+  grant.entry.failure = str(event.body, "reason");
+  to.cages.grant(grant.entry, grant.cages);
 }
 
 function changes(kept: boolean): Handler {

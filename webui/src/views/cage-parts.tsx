@@ -92,17 +92,27 @@ export function MayTouch(props: { cage: Cage }) {
   );
 }
 
+/** "seccomp: default" -> its name and what the daemon says of it. */
+function layerParts(layer: string): [string, string] {
+  const cut = layer.indexOf(": ");
+  return cut < 0 ? ["", layer] : [layer.slice(0, cut), layer.slice(cut + 2)];
+}
+
 export function HeldBy(props: { cage: Cage }) {
   return (
     <section>
       <h3>Held by</h3>
       <Show when={!props.cage.policy.disabled} fallback={<StateWord of="denied" text="nothing" />}>
-        <p class="chips">
+        <dl class="touch">
           <Show when={props.cage.backend}>
-            <span class="tag tag-strong">{visible(props.cage.backend)}</span>
+            <Row word="built by">{visible(props.cage.backend)}</Row>
           </Show>
-          <For each={props.cage.layers}>{(layer) => <span class="tag">{visible(layer)}</span>}</For>
-        </p>
+          <For each={props.cage.layers}>
+            {(layer) => (
+              <Row word={visible(layerParts(layer)[0])}>{visible(layerParts(layer)[1])}</Row>
+            )}
+          </For>
+        </dl>
       </Show>
     </section>
   );
