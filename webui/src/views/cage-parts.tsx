@@ -95,7 +95,7 @@ export function MayTouch(props: { cage: Cage }) {
 /** "seccomp: default" -> its name and what the daemon says of it. */
 function layerParts(layer: string): [string, string] {
   const cut = layer.indexOf(": ");
-  return cut < 0 ? ["", layer] : [layer.slice(0, cut), layer.slice(cut + 2)];
+  return cut < 0 ? ["also", layer] : [layer.slice(0, cut), layer.slice(cut + 2)];
 }
 
 export function HeldBy(props: { cage: Cage }) {
