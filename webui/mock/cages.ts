@@ -59,7 +59,7 @@ function policy(badge: CageBadge, agent: string) {
       { path: "/workspace/old", mode: "hide" },
     );
   }
-  const port = { name: "preview", port: 8000, public: false, url: "/ports/preview/" };
+  const port = { name: "preview", port: 8000, public: false };
   return {
     ...badge,
     folders,
@@ -105,6 +105,15 @@ function cage(session: MockSession, each: Invocation) {
 
 export function cagesOf(session: MockSession) {
   return { cages: session.state.invocations.map((each) => cage(session, each)) };
+}
+
+export function ports(session: MockSession) {
+  const deployer = session.state.invocations.find((each) => each.agent.endsWith("deployer"));
+  if (!deployer || deployer.state === "finished") return { ports: [] };
+  const cage = `cage_${deployer.id}`;
+  const url = `/ports/${session.state.id}/${cage}/preview`;
+  const port = { name: "preview", port: 8000, public: false, listening: true, url };
+  return { ports: [{ agent: deployer.agent, cage, ...port }] };
 }
 
 export function connections() {

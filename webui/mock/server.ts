@@ -15,6 +15,7 @@ import {
   diff,
   doctor,
   grant,
+  ports,
   settle,
 } from "./cages.ts";
 import { MockSession } from "./session.ts";
@@ -166,6 +167,7 @@ function read(path: string[], query: URLSearchParams): Answered {
   if (!session) return fail(404, "not_found", `session "${id}"`);
   if (rest === undefined) return ok(session.state);
   if (rest === "cages") return ok(cagesOf(session));
+  if (rest === "ports") return ok(ports(session));
   if (rest === "changes") return ok(path[3] === "diff" ? diff() : changes());
   const limit = Number(query.get("limit") ?? 200);
   const before = query.get("before");

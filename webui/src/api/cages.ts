@@ -54,8 +54,28 @@ export const readPort = (row: Body): PortLine => ({
   name: str(row, "name"),
   port: num(row, "port"),
   public: row.public === true,
+  listening: row.listening !== false,
   url: safeUrl(str(row, "url")),
 });
+
+/** Where the daemon publishes the ports of the cages that live; none where it cannot say. */
+async function addPorts(session: string, cages: Cage[]): Promise<void> {
+  const open = cages.filter((cage) => cage.running && cage.policy.ports.length > 0);
+  if (open.length === 0) return;
+  try {
+    const all = list<unknown>(await request<Body>(`/sessions/${id(session)}/ports`), "ports");
+    for (const cage of open) {
+      const own = all.filter((row) => str(row as Body, "cage") === cage.cage) as Body[];
+      cage.policy.ports = cage.policy.ports.map((port) => {
+        const found = own.find((row) => str(row, "name") === port.name);
+        return found ? readPort(found) : port;
+      });
+    }
+  } catch (error) {
+    // The card has more to say than its ports.
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
 
 function seccompWords(policy: Body): string {
   const value = policy.seccomp;
@@ -168,8 +188,11 @@ async function readDiff(path: string): Promise<string> {
 }
 
 export const cageApi = {
-  cages: async (session: string): Promise<Cage[]> =>
-    rows(await request<Body>(`/sessions/${id(session)}/cages`), "cages", readCage),
+  cages: async (session: string): Promise<Cage[]> => {
+    const cages = rows(await request<Body>(`/sessions/${id(session)}/cages`), "cages", readCage);
+    await addPorts(session, cages);
+    return cages;
+  },
   connections: async (cage: string, limit: number): Promise<Connection[]> =>
     rows(
       await request<Body>(`/cages/${id(cage)}/network?limit=${limit}`),

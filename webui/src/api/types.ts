@@ -113,6 +113,7 @@ export interface PortLine {
   name: string;
   port: number;
   public: boolean;
+  listening: boolean;
   /** Where the daemon publishes it; "" while nothing does. */
   url: string;
 }

@@ -186,6 +186,7 @@ export function Grants(props: { cage: Cage }) {
 }
 
 function Port(props: { port: PortLine; running: boolean }) {
+  const open = () => props.running && props.port.url !== "" && props.port.listening;
   return (
     <li class="told">
       <span class="grow">
@@ -196,8 +197,8 @@ function Port(props: { port: PortLine; running: boolean }) {
         </Show>
       </span>
       <Show
-        when={props.port.url && props.running}
-        fallback={<span class="why">{props.running ? "nothing answers yet" : "ended"}</span>}
+        when={open()}
+        fallback={<span class="why">{props.running ? "nothing listens yet" : "ended"}</span>}
       >
         <a class="button" href={props.port.url} target="_blank" rel="noopener noreferrer">
           Open
