@@ -175,6 +175,15 @@ export interface Change {
   kind: "added" | "changed" | "deleted";
   bytes: number;
   binary: boolean;
+  /** Why it cannot be kept; "" when it can. */
+  refused: string;
+}
+
+/** What became of changes that were to be kept or dropped. */
+export interface SettledAnswer {
+  count?: number;
+  /** At most 50 of "PATH: why". */
+  refused?: string[];
 }
 
 export interface Check {

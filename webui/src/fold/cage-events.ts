@@ -155,7 +155,8 @@ function changes(kept: boolean): Handler {
       agent: str(event.body, "agent"),
       by: str(event.body, "by") || event.actor,
       kept,
-      count: num(event.body, "paths") || strings(event.body, "paths").length,
+      count: num(event.body, "paths"),
+      refused: strings(event.body, "refused"),
     });
   };
 }

@@ -106,6 +106,8 @@ export interface ChangesEntry extends Base {
   by: string;
   kept: boolean;
   count: number;
+  /** What could not be done, each "PATH: why". */
+  refused: string[];
 }
 
 export interface OutputEntry extends Base {

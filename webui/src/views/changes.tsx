@@ -2,7 +2,7 @@
 // What an agent wrote to the layers above `cow` folders: looked at, kept or dropped.
 import { createEffect, createMemo, createSignal, For, Show } from "solid-js";
 import { cageActs, cageApi } from "../api/cages.ts";
-import type { Change } from "../api/types.ts";
+import type { Change, SettledAnswer } from "../api/types.ts";
 import type { Room } from "../room.ts";
 import { splitPath } from "../text/cage.ts";
 import { bytes, count, leaf, visible } from "../text/words.ts";
@@ -76,6 +76,11 @@ function Row(props: {
             <Show when={props.change.kind !== "deleted"}> · {bytes(props.change.bytes)}</Show>
             <Show when={props.change.binary}> · not text</Show>
           </span>
+          <Show when={props.change.refused}>
+            <span class="why">
+              <StateWord of="failed" text={`cannot be kept: ${props.change.refused}`} />
+            </span>
+          </Show>
         </button>
       </div>
       <Show when={open()}>
@@ -111,8 +116,9 @@ function Confirm(props: { text: string; drop: () => void; back: () => void }) {
 function createChanges(room: Room, agent: string) {
   const [chosen, setChosen] = createSignal<ReadonlySet<string>>(new Set());
   const [told, setTold] = createSignal("");
+  const [refused, setRefused] = createSignal<string[]>([]);
   const [seen, watch] = createSeen();
-  const act = createAct<unknown>();
+  const act = createAct<SettledAnswer>();
   const read = createRead({
     read: async () => (await cageApi.changes(room.session)).filter((each) => each.agent === agent),
     seen,
@@ -133,9 +139,12 @@ function createChanges(room: Room, agent: string) {
     const path = cageActs.changes(room.session, verb);
     act.perform(
       { kind: verb, scope: room.session, subject: agent, path, body: { agent, paths } },
-      (_, refusal) => {
-        if (refusal) setTold(`not ${verb === "keep" ? "kept" : "dropped"}: ${refusal.message}`);
-        else setTold(`${much} ${verb === "keep" ? "kept" : "dropped"}`);
+      (answer, refusal) => {
+        const done = verb === "keep" ? "kept" : "dropped";
+        if (refusal) setTold(`not ${done}: ${refusal.message}`);
+        else
+          setTold(`${answer?.count === undefined ? much : count(answer.count, "change")} ${done}`);
+        setRefused(answer?.refused ?? []);
         setChosen(new Set<string>());
         void read.again();
       },
@@ -147,7 +156,7 @@ function createChanges(room: Room, agent: string) {
     else next.delete(path);
     setChosen(next);
   };
-  return { list, read, watch, chosen, choose, settle, told, act };
+  return { list, read, watch, chosen, choose, settle, told, refused, act };
 }
 
 function Settle(props: { changes: ReturnType<typeof createChanges> }) {
@@ -205,6 +214,13 @@ export function ChangesPanel(props: { room: Room; agent: string }) {
               />
             </p>
           </Show>
+          <For each={changes.refused()}>
+            {(line) => (
+              <p>
+                <StateWord of="failed" text={visible(line)} />
+              </p>
+            )}
+          </For>
           <Show when={error() !== ""}>
             <p class="why">The changes could not be read: {error()}.</p>
           </Show>

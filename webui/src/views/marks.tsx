@@ -192,6 +192,12 @@ export function Other(props: { entry: Entry }) {
               {count(entry.count, "change")} of {leaf(entry.agent)}
             </>
           }
+          side={entry.refused.length > 0 ? `${entry.refused.length} refused` : ""}
+          detail={
+            entry.refused.length > 0
+              ? () => <Code label="refused" text={visible(entry.refused.join("\n"))} />
+              : undefined
+          }
         />
       );
     case "signal":
