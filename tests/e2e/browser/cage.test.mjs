@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a cage refuses, allowed from the page: on the phone with a thumb, on the laptop by keyboard.
 import assert from "node:assert/strict";
-import { readFileSync, writeFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { shot } from "../../support/browser.mjs";
@@ -18,13 +18,15 @@ function shell(command) {
   return { type: "tool_use", name: "shell", input: { command } };
 }
 
-/** A daemon whose scraper runs one command, with the ports of this test in it. */
-function start(t, command = kRetry) {
+/** A daemon whose scraper runs one command, with the ports of this test in it; `data` is its mode. */
+function start(t, command = kRetry, data = "rw") {
   const replies = [
     { when: { turn: 0 }, content: [shell(command)] },
     { when: {}, content: [{ type: "text", text: "That is all." }] },
   ];
-  const edit = (_, daemon) => {
+  const edit = (project, daemon) => {
+    const own = path.join(project, kProjectFile);
+    writeFileSync(own, readFileSync(own, "utf8").replace("data, mode: rw", `data, mode: ${data}`));
     const file = path.join(daemon.replay, "scraper.json");
     writeFileSync(file, readFileSync(file, "utf8").replaceAll("18481", daemon.deployPort));
   };
@@ -203,6 +205,41 @@ test("a cage's card has its policy, its live figures and its network log", async
   assert.deepEqual(laptop.errors, []);
   const { cages } = await daemon.api.get(`/sessions/${session}/cages`);
   assert.ok(cages.some((each) => each.agent === "primary/scraper" && each.running === false));
+});
+
+test("changes of a cow folder are looked at, kept one by one, and dropped after a question", async (t) => {
+  const writes = "cd data && echo new > new.txt && echo more >> README.md && echo written";
+  const daemon = await start(t, writes, "cow");
+  const phone = await Device.open(t, daemon, "phone");
+  await phone.signIn(daemon);
+  const { session } = await daemon.send();
+  const events = await daemon.finished(session);
+  const steps = ofKind(events, "step.finished").filter((e) => e.body.invocation === scraperOf(events));
+  assert.ok(steps.some((e) => /written/.test(e.body.result)), daemon.log);
+  const host = path.join(daemon.project, "data");
+  const readme = readFileSync(path.join(host, "README.md"), "utf8");
+  assert.ok(!existsSync(path.join(host, "new.txt")), "nothing is written before it is kept");
+
+  await phone.openSession(session);
+  await phone.press("[aria-label='Plan, agents and cages']");
+  await phone.press(".sheet [data-cage='primary/scraper'] summary");
+  await phone.press(".sheet [data-cage='primary/scraper'] button:has-text('Look at the changes')");
+  const changes = phone.page.getByTestId("changes");
+  await changes.locator("[data-path$='README.md'] .change-open").tap();
+  await changes.locator(".diff-added", { hasText: "more" }).waitFor();
+  await shot(phone.page, "changes-phone");
+  await changes.locator("[data-path$='new.txt'] input").check();
+  await phone.press("button:has-text('Keep 1')");
+  await changes.getByText("1 change kept").waitFor();
+  assert.equal(readFileSync(path.join(host, "new.txt"), "utf8"), "new\n");
+  await phone.press("button:has-text('Drop all...')");
+  await phone.press("button:has-text('Drop them')");
+  await changes.getByText("1 change dropped").waitFor();
+  await changes.getByText("Nothing has changed").waitFor();
+  assert.equal(readFileSync(path.join(host, "README.md"), "utf8"), readme);
+  await phone.press(".sheet [aria-label=Close]");
+  await phone.log.locator(".entry-changes", { hasText: "dropped 1 change" }).waitFor();
+  assert.deepEqual(phone.errors, []);
 });
 
 test("the doctor's page tells of each layer whether it holds", async (t) => {
