@@ -31,6 +31,7 @@ describe("a limit", () => {
     expect(binary(0)).toBe("0 B");
     expect(figure(0.5, "cpus")).toBe("0.5 CPU");
     expect(figure(1500, "ms")).toBe("1.5 s");
+    expect(figure(600_000, "ms")).toBe("10 min");
     expect(figure(64, "count")).toBe("64");
   });
 

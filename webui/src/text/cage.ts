@@ -21,7 +21,7 @@ export function binary(count: number): string {
 /** A number of a limit with its unit. */
 export function figure(value: number, unit: string): string {
   if (unit === "bytes") return binary(value);
-  if (unit === "ms") return duration(value);
+  if (unit === "ms") return duration(value).replace(/ 0 (?:s|min)$/, "");
   if (unit === "cpus") return `${Number(value.toFixed(2))} CPU`;
   return String(Number(value.toFixed(2)));
 }

@@ -143,13 +143,24 @@ function Limit(props: { limit: CageLimit }) {
 }
 
 export function Limits(props: { cage: Cage }) {
+  const told = () => props.cage.limits.filter((each) => each.limit !== null || each.used !== null);
+  const free = () => props.cage.limits.filter((each) => each.limit === null && each.used === null);
   return (
     <Show when={props.cage.limits.length > 0 || props.cage.limitsBackend}>
       <section>
         <h3>Limits</h3>
         <ul class="limits">
-          <For each={props.cage.limits}>{(limit) => <Limit limit={limit} />}</For>
+          <For each={told()}>{(limit) => <Limit limit={limit} />}</For>
         </ul>
+        <Show when={free().length > 0}>
+          <p class="why">
+            Not limited:{" "}
+            {free()
+              .map((each) => limitLine(each).name.toLowerCase())
+              .join(", ")}
+            .
+          </p>
+        </Show>
         <Show when={props.cage.limitsBackend}>
           <p class="why">Held by {visible(props.cage.limitsBackend)}.</p>
         </Show>
