@@ -85,8 +85,11 @@ Peer bare_bwrap(const SpawnerPaths& paths) {
     };
     for (const auto& word : compiled.options) {
         if (word.kind == wire::Argument::Kind::text) out.argv.push_back(word.text);
-        if (word.kind == wire::Argument::Kind::fd)
-            out.argv.push_back(give(out.held[word.index - first_source_index(spec)].get()));
+        const bool path = word.kind == wire::Argument::Kind::fd_path;
+        if (path || word.kind == wire::Argument::Kind::fd) {
+            const auto number = give(out.held[word.index - first_source_index(spec)].get());
+            out.argv.push_back((path ? "/proc/self/fd/" : "") + number);
+        }
         if (word.kind == wire::Argument::Kind::data) {
             out.held.push_back(memory_file(compiled.data[word.index]));
             out.argv.push_back(give(out.held.back().get()));
