@@ -196,6 +196,9 @@ struct Client::Impl {
     static asio::awaitable<std::shared_ptr<Socket>> websocket(
         std::shared_ptr<Impl> self, std::string target, Headers headers
     );
+    static asio::awaitable<Tunnel> tunnel(
+        std::shared_ptr<Impl> self, std::string target, std::string protocol
+    );
     asio::awaitable<Outcome> exchange(
         const ClientRequest& request, const OnBody& on_body, Response& response
     );
@@ -362,6 +365,46 @@ asio::awaitable<std::shared_ptr<Socket>> Client::Impl::websocket(
     co_return socket;
 }
 
+asio::awaitable<Client::Tunnel> Client::Impl::tunnel(
+    std::shared_ptr<Impl> self, std::string target, std::string protocol
+) {
+    ClientRequest request;
+    request.target = std::move(target);
+    request.headers.add("Connection", "Upgrade");
+    request.headers.add("Upgrade", protocol);
+    const auto doing = "GET " + request.target;
+    const auto message = compose(request, self->endpoint, self->options.headers);
+    auto watch = co_await connect(self->executor, self->endpoint, self->options.connect_deadline);
+    watch->arm(self->options.answer_deadline);
+    const auto [failed, sent] =
+        co_await asio::async_write(watch->socket, asio::buffer(message), as_result);
+    if (failed) throw failure(*watch, doing, failed);
+    Tunnel out;
+    ResponseParser parser(kMaxAnswerHeader);
+    const auto limit = self->options.max_body;
+    const auto collect = [&out, limit](std::string_view piece) {
+        out.answer.body.append(piece);
+        return out.answer.body.size() <= limit;
+    };
+    parser.start(out.answer, collect, false);
+    std::string piece(kReadBuffer, '\0');
+    while (true) {
+        std::size_t consumed = 0;
+        const auto step = parser.feed(out.first, consumed);
+        out.first.erase(0, consumed);
+        if (step == ParseStep::failed) throw Error(Errc::io, doing + ": " + parser.failure());
+        if (step == ParseStep::done) break;
+        if (step != ParseStep::need_more) continue;
+        const auto [error, bytes] =
+            co_await watch->socket.async_read_some(asio::buffer(piece), as_result);
+        if (error) throw failure(*watch, doing, error);
+        out.first.append(piece, 0, bytes);
+    }
+    watch->disarm();
+    if (out.answer.status == 101) out.connection = UniqueFd(watch->socket.release());
+    co_return out;
+}
+
 Client::Client(asio::any_io_executor executor, Endpoint endpoint, ClientOptions options)
     : impl_(std::make_shared<Impl>(std::move(executor), std::move(endpoint), std::move(options))) {}
 
@@ -377,6 +420,10 @@ asio::awaitable<Response> Client::request(ClientRequest request, OnBody on_body)
 
 asio::awaitable<std::shared_ptr<Socket>> Client::websocket(std::string target, Headers headers) {
     return Impl::websocket(impl_, std::move(target), std::move(headers));
+}
+
+asio::awaitable<Client::Tunnel> Client::tunnel(std::string target, std::string protocol) {
+    return Impl::tunnel(impl_, std::move(target), std::move(protocol));
 }
 
 void Client::close() { impl_->drop(); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/asio.hpp"
+#include "base/unique_fd.hpp"
 #include "daemon/http/socket.hpp"
 #include "daemon/http/types.hpp"
 
@@ -77,6 +78,15 @@ public:
     /// Opens a WebSocket on a connection of its own. A refusal is an Error with the server's
     /// message and code.
     asio::awaitable<std::shared_ptr<Socket>> websocket(std::string target, Headers headers = {});
+
+    /// What an upgrade to plain bytes has come to.
+    struct Tunnel {
+        Response answer;      ///< 101, or why not
+        UniqueFd connection;  ///< of a 101: from here on bytes, both ways
+        std::string first;    ///< bytes that came behind the 101
+    };
+    /// Asks for `Upgrade: protocol` on a connection of its own.
+    asio::awaitable<Tunnel> tunnel(std::string target, std::string protocol);
 
     /// Drops the connection; a request that is running fails.
     void close();

@@ -2,6 +2,7 @@
 #include "daemon/http/connection.hpp"
 
 #include "base/log.hpp"
+#include "daemon/http/proxy.hpp"
 #include "daemon/http/websocket.hpp"
 
 #include <algorithm>
@@ -59,6 +60,7 @@ void Connection::start() {
 }
 
 void Connection::check_deadline(TimePoint now) {
+    if (exchange_ != nullptr) return exchange_->check(now);
     if (now < deadline_) return;
     const bool mid_request = phase_ == Phase::header || phase_ == Phase::body;
     if (phase_ == Phase::judging || phase_ == Phase::handling || phase_ == Phase::gone) return;
@@ -71,11 +73,12 @@ void Connection::check_deadline(TimePoint now) {
 
 void Connection::wind_down() {
     keep_alive_ = false;
-    if (phase_ == Phase::idle || phase_ == Phase::header) abort();
+    if (phase_ == Phase::idle || phase_ == Phase::header || exchange_ != nullptr) abort();
 }
 
 void Connection::abort() {
     phase_ = Phase::gone;
+    if (exchange_ != nullptr) exchange_->cut();
     boost::system::error_code ignored;
     socket_.close(ignored);
 }
@@ -206,6 +209,8 @@ bool Connection::admit() {
     using Result = RouteMatch::Result;
     if (match_.result != Result::found && match_.result != Result::page)
         return refuse(refusal(match_, request_));
+    if (match_.info != nullptr && match_.info->options.body == BodyReading::left)
+        return on_request();
     const auto max_body = match_.info != nullptr ? match_.info->options.max_body : 0;
     const auto length = parser_.content_length().value_or(0);
     if (length > max_body) {
@@ -224,7 +229,8 @@ bool Connection::admit() {
 }
 
 bool Connection::on_request() {
-    body_pending_ = false;
+    if (match_.info == nullptr || match_.info->options.body == BodyReading::whole)
+        body_pending_ = false;
     phase_ = Phase::handling;
     if (match_.result == RouteMatch::Result::page) return respond(context_->router.page(request_));
     if (const auto* handler = std::get_if<SyncHandler>(match_.handler)) {
@@ -258,11 +264,15 @@ asio::awaitable<void> Connection::run(
     if (phase_ == Phase::gone) co_return;
     if (failure && is_cancellation(failure)) co_return abort();
     if (failure) response = answer_for(failure, request_);
+    if (response.upstream) {
+        co_await pass_on(std::move(response.upstream));
+        co_return;
+    }
     if (response.stream && request_.method != "HEAD") {
         co_await stream(std::move(response));
         co_return;
     }
-    if (respond(std::move(response))) process();
+    if (refuse(std::move(response))) process();
 }
 
 bool Connection::refuse(Response response) {
@@ -473,7 +483,9 @@ asio::awaitable<void> Connection::stream(Response response) {
     }
     // The head is out: a failure can only be told by an answer that visibly lacks its end.
     if (failure && !is_cancellation(failure))
-        log::error("stream failed", {{"target", request_.path}, {"error", describe(failure)}});
+        log::error(
+            "stream failed", {{"target", loggable_path(request_)}, {"error", describe(failure)}}
+        );
     if (failure || phase_ == Phase::gone) co_return abort();
     complete = complete && co_await writer.end();
     if (!complete) co_return abort();

@@ -14,6 +14,8 @@
 
 namespace volary::http {
 
+class Exchange;
+
 /// One HTTP connection: reads requests, runs their handlers one after another, writes answers.
 ///
 /// Driven by completion handlers, not by a coroutine: a request whose handler answers at once
@@ -61,6 +63,7 @@ private:
     asio::awaitable<void> judge(std::shared_ptr<Connection> self, LaterVerdict later);
     asio::awaitable<void> run(std::shared_ptr<Connection> self, const AsyncHandler* handler);
     asio::awaitable<void> stream(Response response);
+    asio::awaitable<void> pass_on(std::shared_ptr<Upstream> upstream);
 
     // Answering.
     bool respond(Response response);
@@ -90,6 +93,7 @@ private:
     Response large_;   ///< an answer whose body is sent from where it lies, after out_
     std::size_t sent_ = 0;
     std::size_t discarded_ = 0;
+    Exchange* exchange_ = nullptr;  ///< while an upstream answers
     std::list<Connection*>::iterator place_;
 };
 

@@ -94,6 +94,25 @@ void Router::websocket(std::string pattern, SocketHandler handler, RouteOptions 
     insert({{"GET", std::move(pattern), std::move(options), true}, std::move(handler)});
 }
 
+void Router::mount(std::string prefix, AsyncHandler handler, RouteOptions options) {
+    mounts_.push_back(std::make_unique<Route>(
+        Route{{"*", std::move(prefix), std::move(options), false}, std::move(handler)}
+    ));
+}
+
+const Router::Route* Router::find_mount(Request& request) const {
+    for (const auto& mount : mounts_) {
+        const auto& prefix = mount->info.pattern;
+        const std::string_view path = request.path;
+        if (!path.starts_with(prefix) || !path.substr(prefix.size()).starts_with('/')) continue;
+        const auto rest = path.substr(prefix.size() + 1);
+        const auto end = std::min(rest.find('/'), rest.size());
+        request.params = {std::string(rest.substr(0, end)), std::string(rest.substr(end))};
+        return mount.get();
+    }
+    return nullptr;
+}
+
 void Router::pages(StaticFiles files) { files_ = std::move(files); }
 
 void Router::insert(Route route) {
@@ -123,6 +142,13 @@ RouteMatch Router::match(Request& request) const {
     request.params.clear();
     request.route = nullptr;
     RouteMatch match;
+    if (const auto* mount = find_mount(request)) {
+        match.result = RouteMatch::Result::found;
+        match.info = &mount->info;
+        match.handler = &mount->handler;
+        request.route = &mount->info;
+        return match;
+    }
     auto segments = split_path(request.path);
     if (!segments) {
         match.result = RouteMatch::Result::bad_path;
@@ -203,6 +229,12 @@ Response Router::answer(Request& request) const {
     }
 }
 
+std::string loggable_path(const Request& request) {
+    const auto* route = request.route;
+    if (route == nullptr || route->options.access != RouteAccess::capability) return request.path;
+    return route->pattern + "/...";
+}
+
 Response refusal(const RouteMatch& match, const Request& request) {
     if (match.result == RouteMatch::Result::bad_path)
         return Response::error(400, Errc::invalid, "malformed path");
@@ -221,12 +253,14 @@ Response answer_for(const std::exception_ptr& failure, const Request& request) {
         std::rethrow_exception(failure);
     } catch (const Error& error) {
         if (http_status(error.code()) >= 500)
-            log::error("request failed", {{"target", request.path}, {"error", error.what()}});
+            log::error(
+                "request failed", {{"target", loggable_path(request)}, {"error", error.what()}}
+            );
         return Response::error(error);
     } catch (const std::exception& error) {
-        log::error("request failed", {{"target", request.path}, {"error", error.what()}});
+        log::error("request failed", {{"target", loggable_path(request)}, {"error", error.what()}});
     } catch (...) {
-        log::error("request failed", {{"target", request.path}, {"error", "unknown"}});
+        log::error("request failed", {{"target", loggable_path(request)}, {"error", "unknown"}});
     }
     return Response::error(500, Errc::internal, "internal error");
 }

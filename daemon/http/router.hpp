@@ -21,12 +21,25 @@ class Socket;
 inline constexpr std::size_t kDefaultMaxBody = std::size_t{1} << 20U;
 
 /// Whether a route asks for a signed-in operator; the guard reads it.
-enum class RouteAccess { signed_in, open };
+enum class RouteAccess {
+    signed_in,
+    open,
+    /// The path holds an unguessable token that the handler judges. Requests of a page without an
+    /// origin of its own (`Origin: null`) pass, and a change needs no header of ours.
+    capability
+};
+
+/// Who reads the body of a request.
+enum class BodyReading {
+    whole,  ///< the server, before the handler
+    left    ///< nobody yet: the handler only sees the head, and may answer with an upstream
+};
 
 struct RouteOptions {
     std::size_t max_body = kDefaultMaxBody;  ///< bytes; more is answered with 413
     RouteAccess access = RouteAccess::signed_in;
     std::string summary;  ///< one line for the OpenAPI document
+    BodyReading body = BodyReading::whole;
 };
 
 /// One entry of the route table, as the OpenAPI document and the guard see it.
@@ -88,6 +101,11 @@ public:
     );
     void websocket(std::string pattern, SocketHandler handler, RouteOptions options = {});
 
+    /// Every method of every path "PREFIX/TOKEN/...": what is behind the token is another
+    /// program's and is not looked at. `params` are the token and the rest with its slash, both as
+    /// sent. `prefix` is absolute, without a slash at its end. Not in routes().
+    void mount(std::string prefix, AsyncHandler handler, RouteOptions options = {});
+
     /// GET and HEAD of paths outside /api that no route has.
     void pages(StaticFiles files);
 
@@ -108,11 +126,16 @@ private:
     struct Node;
     struct Route;
     void insert(Route route);
+    const Route* find_mount(Request& request) const;
 
     std::unique_ptr<Node> root_;
     std::vector<std::unique_ptr<Route>> routes_;
+    std::vector<std::unique_ptr<Route>> mounts_;
     StaticFiles files_;
 };
+
+/// The path of a request for the log: without the token that a capability's path holds.
+std::string loggable_path(const Request& request);
 
 /// The error answer for anything but found and page.
 Response refusal(const RouteMatch& match, const Request& request);

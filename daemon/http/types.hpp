@@ -17,6 +17,7 @@
 namespace volary::http {
 
 struct RouteInfo;
+struct Upstream;
 
 /// Who is at the other end of a connection, as the kernel or the gatekeeper says it.
 struct Peer {
@@ -73,6 +74,9 @@ struct Response {
     std::string_view static_body;  ///< instead of `body`: memory that lives as long as the program
     /// Instead of a body: called once the head is out; sent chunked. Keep what it uses alive in it.
     std::function<asio::awaitable<void>(BodyWriter&)> stream;
+    /// Instead of an answer: this connection answers the request (upstream.hpp). Only from the
+    /// handler of a route with BodyReading::left.
+    std::shared_ptr<Upstream> upstream;
 
     /// `text` is JSON.
     static Response json(int status, std::string text);

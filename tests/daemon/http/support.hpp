@@ -57,6 +57,8 @@ public:
         REQUIRE(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0);
     }
 
+    RawClient(asio::io_context& loop, UniqueFd fd) : loop_(loop), fd_(std::move(fd)) {}
+
     void send(std::string_view text) {
         while (!text.empty()) {
             const auto sent =
