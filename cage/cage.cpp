@@ -288,6 +288,10 @@ asio::awaitable<UniqueFd> Cage::connect(std::uint16_t port) {
     throw Error(Errc::unavailable, fmt::format("nothing listens on port {} in the cage", port));
 }
 
+bool Cage::listens(std::uint16_t port) const {
+    return running() && !bare_ && runner_pid_ > 0 && listens_on(runner_pid_, port);
+}
+
 UniqueFd Cage::take_outgoing(Loopback family) {
     auto socket = outgoing_.take(family);
     if (!socket || !control_.is_open()) return socket;

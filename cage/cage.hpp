@@ -85,6 +85,8 @@ public:
     /// Throws Error: denied when the policy does not publish the port; unavailable when nothing
     /// listens there or the cage has ended; timeout when the server does not accept in 5 s.
     asio::awaitable<UniqueFd> connect(std::uint16_t port);
+    /// True when a program of the cage listens on `port`, of a loopback or of every address.
+    bool listens(std::uint16_t port) const;
     /// What the policy publishes.
     const std::vector<PublishedPort>& ports() const noexcept { return ports_; }
 

@@ -117,4 +117,39 @@ std::vector<pid_t> family_of(pid_t pid) {
     return all;
 }
 
+bool has_listener(std::string_view table, std::uint16_t port) noexcept {
+    // Columns: "sl: LOCAL:PORT REMOTE:PORT ST ...", hexadecimal; state 0A is TCP_LISTEN. Addresses
+    // are in the host's byte order by 32 bit words, ours are those of a little endian machine.
+    constexpr std::string_view addresses[] = {
+        "0100007F", "00000000", "00000000000000000000000001000000",
+        "00000000000000000000000000000000"
+    };
+    while (!table.empty()) {
+        const auto end = std::min(table.find('\n'), table.size());
+        auto line = table.substr(0, end);
+        table.remove_prefix(std::min(end + 1, table.size()));
+        const auto start = line.find(": ");
+        if (start == line.npos) continue;
+        line.remove_prefix(start + 2);
+        const auto colon = line.find(':');
+        if (colon == line.npos || line.size() < colon + 5) continue;
+        unsigned number = 0;
+        const auto* digits = line.data() + colon + 1;
+        if (std::from_chars(digits, digits + 4, number, 16).ptr != digits + 4) continue;
+        if (number != port ||
+            std::ranges::find(addresses, line.substr(0, colon)) == std::ranges::end(addresses))
+            continue;
+        line.remove_prefix(colon + 5);
+        const auto state = line.find(' ', 1);
+        if (state != line.npos && line.substr(state).starts_with(" 0A")) return true;
+    }
+    return false;
+}
+
+bool listens_on(pid_t pid, std::uint16_t port) {
+    const auto folder = fmt::format("/proc/{}/net/", pid);
+    return has_listener(read_text(folder + "tcp"), port) ||
+           has_listener(read_text(folder + "tcp6"), port);
+}
+
 }  // namespace volary::cage

@@ -43,4 +43,10 @@ std::vector<pid_t> processes_in(ino_t pid_namespace);
 /// process that is being born; right for sampling, not for proof.
 std::vector<pid_t> family_of(pid_t pid);
 
+/// True when a socket of the network namespace of `pid` listens on TCP `port` of 127.0.0.1, ::1 or
+/// every address (/proc/PID/net/tcp and tcp6, proc(5)); false when it cannot be told.
+bool listens_on(pid_t pid, std::uint16_t port);
+/// The same for the text of such a file.
+bool has_listener(std::string_view table, std::uint16_t port) noexcept;
+
 }  // namespace volary::cage

@@ -379,10 +379,34 @@ std::vector<LiveUse> Engine::use(const SessionId& session) const {
     return out;
 }
 
+std::vector<PortCard> Engine::ports(const SessionId& session) const {
+    std::vector<const Worker*> live;
+    for (const auto& [id, worker] : workers_)
+        if (worker->origin.session == session && worker->cage) live.push_back(worker.get());
+    // Ids begin with their time.
+    std::ranges::sort(live, std::greater(), [](const Worker* one) { return one->cage_id.str(); });
+    std::vector<PortCard> out;
+    for (const auto* worker : live) {
+        for (const auto& port : worker->cage->ports())
+            out.push_back(
+                {worker->cage_id, worker->origin.agent, port, worker->cage->listens(port.port)}
+            );
+    }
+    return out;
+}
+
 cage::NetUse Engine::network(const CageId& cage) const { return gatekeeper_.use(cage); }
 
 std::vector<cage::Connection> Engine::connections(const CageId& cage) const {
     return gatekeeper_.connections(cage);
+}
+
+asio::awaitable<UniqueFd> Engine::connect(CageId cage, std::uint16_t port) {
+    const auto* worker = find(cage);
+    if (worker == nullptr || !worker->cage) throw Error(Errc::not_found, "the cage has ended");
+    // Held here: the worker may end while the connection is made.
+    const auto held = worker->cage;
+    co_return co_await held->connect(port);
 }
 
 asio::awaitable<void> Engine::close() {

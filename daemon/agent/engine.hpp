@@ -69,6 +69,14 @@ struct LiveUse {
     std::map<std::string, double> limits;  ///< "memory", "pids" ... in the units of limit_list()
 };
 
+/// A port that a live cage publishes.
+struct PortCard {
+    CageId cage;
+    std::string agent;
+    PublishedPort port;
+    bool listening = false;
+};
+
 /// Runs agents: a cage, a driver and the internal names for each invocation. Owns no session
 /// state: what happens goes to the Host, and what may happen next comes back as calls.
 /// Lives on the control thread; `close()` before destruction.
@@ -110,6 +118,12 @@ public:
     std::vector<cage::Connection> connections(const CageId& cage) const;
     /// Where the changes of a session's agents lie.
     std::vector<LayerFolder> layers(const SessionId& session, const dsl::Project& project) const;
+
+    /// What the live cages of a session publish, newest cage first.
+    std::vector<PortCard> ports(const SessionId& session) const;
+    /// A connection to a published port: see cage::Cage::connect(). Throws Error{not_found} when
+    /// the cage has ended.
+    asio::awaitable<UniqueFd> connect(CageId cage, std::uint16_t port);
     std::size_t live() const noexcept { return workers_.size(); }
 
     /// Stops every invocation and waits for the last.

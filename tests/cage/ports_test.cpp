@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Published ports of real cages: needs bwrap, the built programs and an ordinary user.
 #include "base/error.hpp"
+#include "cage/processes.hpp"
 #include "tests/cage/spawn_fixture.hpp"
 
 #include <fcntl.h>
@@ -48,6 +49,8 @@ asio::awaitable<void> wait_line(Cage* cage) {
 asio::awaitable<void> reach(Aviary* aviary, SpawnRequest request, int times, Reached* reached) {
     auto cage = co_await aviary->spawner.spawn(std::move(request));
     co_await wait_line(cage.get());
+    CHECK(cage->listens(3000));
+    CHECK_FALSE(cage->listens(3001));
     for (int i = 0; i < times; ++i) {
         try {
             auto socket = co_await cage->connect(3000);
@@ -114,6 +117,24 @@ TEST_CASE("what is not published, or where nothing listens, is refused in words"
     request.policy.disabled = true;
     aviary.await(refuse(&aviary, request, 3000, &refused));
     CHECK_THAT(refused.at(0), Contains("the cage is disabled"));
+}
+
+TEST_CASE("a table of sockets tells who listens where it can be reached") {
+    const std::string head = "  sl  local_address rem_address   st tx_queue rx_queue\n";
+    const auto row = [](const char* local, const char* state) {
+        return "   0: " + std::string(local) + " 00000000:0000 " + state +
+               " 00000000:00000000 00\n";
+    };
+    CHECK(has_listener(head + row("0100007F:0BB8", "0A"), 3000));
+    CHECK(has_listener(head + row("00000000:0BB8", "0A"), 3000));
+    CHECK_FALSE(has_listener(head + row("0100007F:0BB8", "01"), 3000));
+    CHECK_FALSE(has_listener(head + row("0100007F:0BB9", "0A"), 3000));
+    // A listener of the gatekeeper on a name's fake address.
+    CHECK_FALSE(has_listener(head + row("010012C6:0BB8", "0A"), 3000));
+    const std::string v6 = "00000000000000000000000001000000:0BB8 0000:0000 0A 0\n";
+    CHECK(has_listener("1: " + v6, 3000));
+    CHECK_FALSE(has_listener("garbage", 3000));
+    CHECK_FALSE(has_listener("", 3000));
 }
 
 TEST_CASE("the host's own port of that number is not what is reached") {
