@@ -50,6 +50,7 @@ RequestFacts facts_of(const http::Request& request) {
     if (request.route != nullptr) {
         facts.websocket = request.route->websocket;
         facts.open = request.route->options.access == http::RouteAccess::open;
+        facts.capability = request.route->options.access == http::RouteAccess::capability;
     } else {
         // Pages hold no data; what they load from /api does.
         facts.open = !request.path.starts_with("/api/") && request.path != "/api";

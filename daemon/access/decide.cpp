@@ -50,6 +50,16 @@ bool is_allowed_origin(
            allowed.origins.end();
 }
 
+/// What a page of a cage sends has the origin "null" and is another site's to the browser, like any
+/// sandboxed page of the world; what sets it apart is the token in its path. A page that has an
+/// origin, and not ours, is refused all the same.
+std::optional<Refuse> check_capability(const RequestFacts& facts, const Allowlist& allowed) {
+    if (facts.origin.count == 1 && facts.origin.value != "null" &&
+        !is_allowed_origin(facts.origin.value, facts, allowed))
+        return Refuse{403, Errc::denied, "this Origin is not allowed"};
+    return std::nullopt;
+}
+
 std::optional<Refuse> check_browser_rules(const RequestFacts& facts, const Allowlist& allowed) {
     const bool changes = !is_safe_method(facts.method);
     const bool over_tcp = facts.source == RequestFacts::Source::tcp;
@@ -57,6 +67,7 @@ std::optional<Refuse> check_browser_rules(const RequestFacts& facts, const Allow
         return Refuse{400, Errc::invalid, "a Host header is required"};
     if (over_tcp && !is_allowed_host(facts.host.value, facts, allowed))
         return Refuse{403, Errc::denied, "this Host is not served here"};
+    if (facts.capability) return check_capability(facts, allowed);
     if (facts.fetch_site.count == 1 && facts.fetch_site.value != "same-origin" &&
         facts.fetch_site.value != "none")
         return Refuse{403, Errc::denied, "requests from other sites are refused"};
@@ -84,7 +95,7 @@ std::variant<Allow, Refuse> decide(const RequestFacts& facts, const Allowlist& a
     }
     if (const auto refusal = check_browser_rules(facts, allowed)) return *refusal;
     if (facts.identity) return Allow{std::string(*facts.identity)};
-    if (facts.open) return Allow{};
+    if (facts.open || facts.capability) return Allow{};
     if (facts.source == RequestFacts::Source::operator_socket)
         return Refuse{
             403, Errc::denied, "your user is neither the daemon's nor in the operators' group"

@@ -23,8 +23,9 @@ struct RequestFacts {
     enum class Source { operator_socket, tcp, cage };
     Source source = Source::tcp;
     std::string_view method;
-    bool websocket = false;  ///< the route is a WebSocket
-    bool open = false;       ///< the route or page needs no sign-in
+    bool websocket = false;   ///< the route is a WebSocket
+    bool open = false;        ///< the route or page needs no sign-in
+    bool capability = false;  ///< the path's token is judged by the route (published ports)
     SingleHeader host;
     SingleHeader origin;
     SingleHeader fetch_site;  ///< Sec-Fetch-Site

@@ -22,6 +22,7 @@ struct Row {
     const char* client = nullptr;
     bool websocket = false;
     bool open = false;
+    bool capability = false;
     bool signed_in = true;
     const char* local = "127.0.0.1:7700";
     int status = 200;
@@ -47,6 +48,7 @@ RequestFacts facts_of(const Row& row) {
     facts.method = row.method;
     facts.websocket = row.websocket;
     facts.open = row.open;
+    facts.capability = row.capability;
     facts.host = header(row.host);
     facts.origin = header(row.origin);
     facts.fetch_site = header(row.fetch_site);
@@ -231,4 +233,44 @@ TEST_CASE("what is allowed carries the identity", "[access]") {
     facts.open = true;
     decision = decide(facts, {});
     CHECK(std::get<Allow>(decision).identity.empty());
+}
+
+TEST_CASE(
+    "a capability's path is for pages without an origin too, never for other sites", "[access]"
+) {
+    const auto visit = [](const char* origin, const char* site, int status) {
+        return Row{
+            .what = origin == nullptr ? "no Origin" : origin,
+            .method = "POST",
+            .origin = origin,
+            .fetch_site = site,
+            .capability = true,
+            .signed_in = false,
+            .status = status
+        };
+    };
+    check({
+        visit(nullptr, nullptr, 200),
+        visit(nullptr, "cross-site", 200),
+        visit("null", "cross-site", 200),
+        visit("http://127.0.0.1:7700", "same-origin", 200),
+        visit("https://volary.example", nullptr, 200),
+        visit("https://evil.example", "cross-site", 403),
+        visit("http://127.0.0.1:3000", "same-site", 403),
+        visit("", nullptr, 403),
+        visit("NULL", nullptr, 403),
+    });
+    check({
+        {.what = "rebinding", .host = "evil.example", .capability = true, .status = 403},
+        {.what = "a cage", .source = Source::cage, .capability = true, .status = 403},
+    });
+    // What such a page sends to anything else is refused, signed in or not.
+    check({
+        {.what = "GET from null", .origin = "null", .fetch_site = "cross-site", .status = 403},
+        {.what = "GET from null, old browser", .origin = "null", .status = 403},
+        {.what = "POST from null", .method = "POST", .origin = "null", .client = "x", .status = 403
+        },
+        {.what = "WebSocket from null", .origin = "null", .websocket = true, .status = 403},
+        {.what = "image", .fetch_site = "cross-site", .status = 403},
+    });
 }
