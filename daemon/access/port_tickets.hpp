@@ -27,7 +27,7 @@ struct PortTicket {
     std::uint16_t port = 0;
 };
 
-/// The tokens in the addresses of published ports (docs/decisions/0012-published-ports.md). In
+/// The tokens in the addresses of published ports (docs/decisions/0013-published-ports.md). In
 /// memory only: cages end with the daemon, and so do they. One thread.
 class PortTickets {
 public:

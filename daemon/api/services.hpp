@@ -16,6 +16,9 @@ class Hub;
 class Manager;
 class Projects;
 }  // namespace volary::session
+namespace volary::access {
+class PortTickets;
+}
 namespace volary::agent {
 class Engine;
 class Examiner;
@@ -37,6 +40,7 @@ struct Services {
     agent::Engine& agents;
     agent::Examiner& examiner;
     SideThread& files;
+    access::PortTickets& port_tickets;
     const Clock& clock;
     UnixMillis started_at = 0;
 };
@@ -55,6 +59,7 @@ private:
     void add_cage_routes();
     void add_grant_routes();
     void add_changes_routes();
+    void add_port_routes();
     void add_stream_route();
 
     Services services_;

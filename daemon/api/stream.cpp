@@ -249,6 +249,7 @@ Api::Api(Services services, http::Router& router) : services_(services), router_
     add_cage_routes();
     add_grant_routes();
     add_changes_routes();
+    add_port_routes();
     add_stream_route();
 }
 

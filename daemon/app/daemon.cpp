@@ -7,6 +7,7 @@
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
 #include "daemon/access/access.hpp"
+#include "daemon/access/port_tickets.hpp"
 #include "daemon/agent/engine.hpp"
 #include "daemon/agent/examiner.hpp"
 #include "daemon/api/services.hpp"
@@ -134,6 +135,7 @@ public:
           agents_(engine_, grants_),
           credentials_(*store_),
           access_(access_config(), credentials_, clock_),
+          port_tickets_(clock_),
           api_(services(), router_),
           server_(loop.get_executor(), router_, access_.guard(), server_options()) {
         sessions_.connect(agents_);
@@ -214,8 +216,8 @@ private:
     }
 
     api::Services services() {
-        return {*store_,   sessions_, projects_, hub_,           engine_,
-                examiner_, files_,    clock_,    clock_.now_ms()};
+        return {*store_,   sessions_, projects_,     hub_,   engine_,
+                examiner_, files_,    port_tickets_, clock_, clock_.now_ms()};
     }
 
     void listen_on(const std::string& listen) {
@@ -251,6 +253,7 @@ private:
     EngineAgents agents_;
     StoreCredentials credentials_;
     access::Access access_;
+    access::PortTickets port_tickets_;
     http::Router router_;
     api::Api api_;
     http::Server server_;

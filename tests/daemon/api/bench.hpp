@@ -5,6 +5,7 @@
 #include "base/side_thread.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
+#include "daemon/access/port_tickets.hpp"
 #include "daemon/agent/engine.hpp"
 #include "daemon/agent/examiner.hpp"
 #include "daemon/api/services.hpp"
@@ -35,7 +36,7 @@ public:
     ~Bench() { loop.run(close()); }
 
     Services services() {
-        return {*store, sessions, projects, hub, engine, examiner, files, clock, 0};
+        return {*store, sessions, projects, hub, engine, examiner, files, port_tickets, clock, 0};
     }
 
     /// Posts a message to a session of its own or to the given one.
@@ -52,6 +53,7 @@ public:
     test::TempFolder folder;
     test::Loop loop;
     ManualClock clock;
+    access::PortTickets port_tickets{clock};
     std::unique_ptr<store::Store> store = store::Store::open({folder.path() + "/v.db"}, clock);
     session::Hub hub;
     session::Projects projects{*store, clock};
