@@ -43,6 +43,7 @@ struct Options {
     cli::CageLogOptions cage_log;
     cli::GrantOptions grant;
     cli::ChangesOptions changes;
+    cli::ForwardOptions forward;
     std::string session;
     std::string run;
     std::string project;
@@ -234,7 +235,7 @@ void add_changes(CLI::App& cage, Options& o) {
 }
 
 void add_cage(CLI::App& app, Options& o) {
-    auto* cage = app.add_subcommand("cage", "run, explain, watch and widen cages");
+    auto* cage = app.add_subcommand("cage", "run, explain, watch and widen cages; reach their ports");
     cage->require_subcommand(1);
     auto* run = add_verb(*cage, o, "run", "run a command in a cage (needs no daemon)", [&o] {
         return cli::cage_run(o.cage, gatekeeper_config(config_of(o.cage.config)));
@@ -254,6 +255,18 @@ void add_cage(CLI::App& app, Options& o) {
     run->add_option("command", o.cage.command, "after --: program and arguments")->required();
     add_watch(*cage, o);
     add_changes(*cage, o);
+    add_verb(
+        *cage, o, "ports", "what the cages of a session publish",
+        [&o] { return cli::cage_ports(o.context, o.session); }
+    )
+        ->add_option("session", o.session, "session id")
+        ->required();
+    auto* forward = add_verb(*cage, o, "forward", "listen on this host for a published port", [&o] {
+        return cli::cage_forward(o.context, o.forward);
+    });
+    forward->add_option("session", o.forward.session, "session id")->required();
+    forward->add_option("name", o.forward.name, "name of the port")->required();
+    forward->add_option("local-port", o.forward.local_port, "0: any; else the port's own number");
 }
 
 void add_rest(CLI::App& app, Options& o) {

@@ -102,6 +102,15 @@ asio::awaitable<std::shared_ptr<http::Socket>> Client::follow(
     co_return socket;
 }
 
+asio::awaitable<Client::Opened> Client::tunnel(std::string path) {
+    auto opened = co_await http_->tunnel(std::move(path), "volary-bytes");
+    if (!opened.connection) {
+        (void)answer_of(opened.answer);
+        throw Error(Errc::internal, "the daemon did not switch to bytes");
+    }
+    co_return Opened{std::move(opened.connection), std::move(opened.first)};
+}
+
 int run(const std::function<asio::awaitable<int>(asio::any_io_executor)>& verb) {
     asio::io_context loop(1);
     int code = 1;

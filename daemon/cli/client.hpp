@@ -3,6 +3,7 @@
 
 #include "base/asio.hpp"
 #include "base/json.hpp"
+#include "base/unique_fd.hpp"
 
 #include <functional>
 #include <memory>
@@ -39,6 +40,13 @@ public:
 
     /// Opens the stream and subscribes to `session` from `after`.
     asio::awaitable<std::shared_ptr<http::Socket>> follow(std::string session, std::int64_t after);
+
+    /// An upgrade to plain bytes: the connection, and what came behind the answer.
+    struct Opened {
+        UniqueFd connection;
+        std::string first;
+    };
+    asio::awaitable<Opened> tunnel(std::string path);
 
 private:
     std::string socket_;

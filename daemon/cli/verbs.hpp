@@ -104,6 +104,17 @@ int cage_settle(const Context& context, const ChangesOptions& options, const std
 /// Foreign text without what a terminal would obey: control characters but the line feed.
 std::string printable(std::string_view text);
 
+/// Needs the daemon: what the live cages of a session publish.
+int cage_ports(const Context& context, const std::string& session);
+
+struct ForwardOptions {
+    std::string session;
+    std::string name;                         ///< of the published port
+    std::optional<std::uint16_t> local_port;  ///< absent: the published number; 0: any
+};
+/// Listens on the host's loopback and passes bytes to the cage until interrupted.
+int cage_forward(const Context& context, const ForwardOptions& options);
+
 /// One event in words, for people; empty for what only machines need.
 std::string event_line(const Json& event);
 
