@@ -235,7 +235,8 @@ void add_changes(CLI::App& cage, Options& o) {
 }
 
 void add_cage(CLI::App& app, Options& o) {
-    auto* cage = app.add_subcommand("cage", "run, explain, watch and widen cages; reach their ports");
+    auto* cage =
+        app.add_subcommand("cage", "run, explain, watch and widen cages; reach their ports");
     cage->require_subcommand(1);
     auto* run = add_verb(*cage, o, "run", "run a command in a cage (needs no daemon)", [&o] {
         return cli::cage_run(o.cage, gatekeeper_config(config_of(o.cage.config)));
