@@ -42,7 +42,8 @@ TEST_CASE("each kind is told in words", "[cli]") {
         {"run.finished", {{"outcome", "failed"}, {"reason", "exit 2"}}, "run failed: exit 2"},
         {"invocation.started", {{"agent", "primary/scraper"}}, "primary/scraper starts"},
         {"invocation.finished", {{"outcome", "lost"}, {"reason", "x"}}, "invocation lost: x"},
-        {"cage.denied", {{"what", "tcp 1.1.1.1:80"}}, "denied: tcp 1.1.1.1:80"},
+        {"cage.denied", {{"layer", "net"}, {"what", "tcp 1.1.1.1:80"}}, "denied: net tcp 1.1.1.1:80"
+        },
         {"cage.limit", {{"limit", "wall"}, {"detail", "10m"}}, "limit wall: 10m"},
         {"cage.output", {{"stream", "stderr"}, {"text", "oops\n"}}, "stderr: oops"},
         {"step.started", {{"title", "ls -l"}}, "step: ls -l"},
