@@ -22,17 +22,18 @@ constexpr std::array kAlways{
     "--unshare-uts",  "--unshare-cgroup", "--die-with-parent", "--clearenv",
 };
 /// A file without content still costs the kernel about a kilobyte. The supervisor ends a cage that
-/// has more than one for so many bytes of `limits.disk`, and tells; twice that is the kernel's
-/// stop.
+/// has more than one for so many bytes of `limits.disk`, and tells. It looks four times a second;
+/// the kernel's own stop, which tells nobody, is so far off that the supervisor comes first.
 constexpr std::uint64_t kBytesPerFile = 4096;
 constexpr std::uint64_t kFewestFiles = 16384;
+constexpr std::uint64_t kKernelStop = 8;
 
 /// Reads bwrap's options, which name what to make in order, with the mode and size of the next
 /// thing before it (bwrap(1)).
 class Translator {
 public:
     Translator(const std::vector<Argument>& words, std::uint64_t disk)
-        : words_(words), files_(2 * std::max(disk / kBytesPerFile, kFewestFiles)) {}
+        : words_(words), files_(kKernelStop * std::max(disk / kBytesPerFile, kFewestFiles)) {}
 
     wire::Native read() {
         while (at_ < words_.size()) option(text());

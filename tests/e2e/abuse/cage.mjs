@@ -13,7 +13,9 @@ export const kSecret = "the-secret-of-the-host";
 export function withBackend(policy) {
   const backend = process.env.VOLARY_CAGE_BACKEND;
   if (!backend) return policy;
-  return policy.trim() === "{}" ? `backend: ${backend}` : `${policy}\nbackend: ${backend}`;
+  const text = policy.trim();
+  if (!text.startsWith("{")) return `${policy}\nbackend: ${backend}`;
+  return text === "{}" ? `{ backend: ${backend} }` : `{ backend: ${backend}, ${text.slice(1)}`;
 }
 
 export class Workspace {
