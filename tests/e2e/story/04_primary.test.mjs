@@ -18,8 +18,9 @@ test("4: the primary runs in its own cage, calls the model, publishes a plan and
   const { cages } = await daemon.api.get(`/sessions/${session}/cages`);
   const mine = cages.find((c) => c.invocation === started.body.id);
   const below = descendants(daemon.pid).map((p) => p.pid);
-  assert.ok(mine.pids.length > 0);
-  assert.ok(mine.pids.some((pid) => below.includes(pid) && pidDepth(pid) > 1));
+  assert.equal(mine.running, true);
+  assert.ok(mine.limits.find((l) => l.name === "pids").limit > 0);
+  assert.ok(below.some((pid) => pidDepth(pid) > 1));
   for (const pid of below) assert.ok(!uids(pid).includes(0), `${pid} runs as uid 0`);
 
   const plan = await stream.event("plan.updated");
