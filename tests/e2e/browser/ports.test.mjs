@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A page of a cage in a real browser: what it may, and what it may not (docs/decisions/0012).
+// A page of a cage in a real browser: what it may, and what it may not (docs/decisions/0013).
 import assert from "node:assert/strict";
 import test from "node:test";
 import { startApp } from "../../support/ports.mjs";
