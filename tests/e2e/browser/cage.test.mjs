@@ -6,6 +6,7 @@ import path from "node:path";
 import test from "node:test";
 import { shot } from "../../support/browser.mjs";
 import { Daemon, ofKind, only } from "../../support/daemon.mjs";
+import { startApp } from "../../support/ports.mjs";
 import { until } from "../../support/wait.mjs";
 import { Device, devices } from "./devices.mjs";
 
@@ -240,6 +241,27 @@ test("changes of a cow folder are looked at, kept one by one, and dropped after 
   await phone.press(".sheet [aria-label=Close]");
   await phone.log.locator(".entry-changes", { hasText: "dropped 1 change" }).waitFor();
   assert.deepEqual(phone.errors, []);
+});
+
+test("a published port opens from the cage's card, in a tab of its own", async (t) => {
+  const { daemon, session } = await startApp(t);
+  const laptop = await Device.open(t, daemon, "laptop");
+  await laptop.signIn(daemon);
+  await laptop.openSession(session);
+  const card = laptop.page.locator(".side [data-cage=primary]");
+  await card.locator("summary").click();
+  const port = (name) => card.locator("li", { hasText: name });
+  await port("quiet").getByText("nothing listens yet").waitFor();
+  const link = port("web").locator("a");
+  assert.equal(await link.getAttribute("rel"), "noopener noreferrer");
+  const [tab] = await Promise.all([laptop.context.waitForEvent("page"), link.click()]);
+  await tab.waitForURL(/\/ports\/t\/[\w-]+\/$/);
+  assert.equal(await tab.evaluate(() => window.opener), null);
+  await laptop.press("button.stop");
+  await card.locator("summary", { hasText: "ended" }).waitFor();
+  await port("web").getByText("ended").waitFor();
+  assert.equal(await link.count(), 0);
+  assert.deepEqual(laptop.errors, []);
 });
 
 test("the doctor's page tells of each layer whether it holds", async (t) => {
