@@ -136,6 +136,48 @@ for _ in range(3):
   assert.equal(heard, 0);
 });
 
+test("QUIC to a name whose TLS is allowed", async (t) => {
+  const workspace = new Workspace(t);
+  const shop = await listen(t);
+  const server = createSocket("udp4");
+  t.after(() => server.close());
+  let heard = 0;
+  server.on("message", () => heard++);
+  await once(server.bind(shop.port, "127.0.0.1"), "listening");
+  // The long header of an Initial packet of version 1 (RFC 9000, 17.2.2), padded as it has to be.
+  const script = `
+import socket
+name = socket.gethostbyname("host.volary")
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(1)
+s.connect((name, ${shop.port}))
+try:
+    s.send(bytes.fromhex("c000000001088394c8f03e5157080000449e") + bytes(1182))
+    print(s.recv(10))
+except OSError as error: print(type(error).__name__)
+socket.create_connection((name, ${shop.port})).close()
+print("tcp")
+`;
+  const tried = await workspace.python(script, allow(shop.port));
+  assert.match(tried.stdout, /^(ConnectionRefusedError|TimeoutError|timeout)\ntcp\n$/, tried.stderr);
+  assert.match(tried.stderr, /volary: denied \(net\): udp host\.volary/);
+  assert.equal(heard, 0);
+});
+
+test("ICMP", async (t) => {
+  const workspace = new Workspace(t);
+  const script = `
+import socket
+for kind in (socket.SOCK_RAW, socket.SOCK_DGRAM):
+    for family, protocol in ((socket.AF_INET, 1), (socket.AF_INET6, 58)):
+        try:
+            socket.socket(family, kind, protocol); print("made")
+        except OSError as error: print(error.errno)
+socket.socket(socket.AF_INET, socket.SOCK_DGRAM); print("udp")
+`;
+  assert.equal((await workspace.python(script)).stdout, "1\n1\n13\n13\nudp\n");
+});
+
 test("a tunnel through DNS", async (t) => {
   const workspace = new Workspace(t);
   const script = `

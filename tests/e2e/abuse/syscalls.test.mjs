@@ -199,3 +199,23 @@ print(json.dumps(out))
     await t.test(family, () => assert.equal(got, raw ? "EPERM" : "EAFNOSUPPORT"));
   }
 });
+
+// The same by the programs that people have, as an agent would try first.
+for (const [what, command, control] of [
+  ["a user namespace of its own", "unshare --user --map-root-user id -u", "id -u"],
+  ["a network namespace of its own", "unshare --net true", "true"],
+  ["the namespaces of the first process", "nsenter --target 1 --all true", "true"],
+  ["a mount", "mount -t tmpfs none /tmp", "ls /tmp"],
+  ["another root", "/usr/sbin/chroot /workspace /bin/true", "ls -d /workspace"],
+  ["another host name", "hostname elsewhere", "hostname"],
+  ["another time", "date -s 2001-01-01", "date"],
+  ["the kernel's messages", "dmesg", "true"],
+]) {
+  test(`${what}, by its command`, async (t) => {
+    const workspace = new Workspace(t);
+    const tried = await workspace.caged(command);
+    assert.notEqual(tried.code, 0, `${tried.stdout}${tried.stderr}`);
+    assert.match(tried.stderr, /not permitted|permission denied|must be superuser|must be root|cannot set date/i);
+    assert.equal((await workspace.caged(control)).code, 0);
+  });
+}
