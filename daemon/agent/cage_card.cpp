@@ -29,8 +29,10 @@ Json limit(std::string_view name, const std::optional<Value>& value, std::string
 }  // namespace
 
 std::string limit_list(const CageLimits& limits) {
+    // A cage that does not say so has no swap, where the others have no limit.
+    const std::optional swap = limits.swap.value_or(ByteCount{0});
     const Json out = {
-        limit("memory", limits.memory, "bytes"), limit("swap", limits.swap, "bytes"),
+        limit("memory", limits.memory, "bytes"), limit("swap", swap, "bytes"),
         limit("cpu", limits.cpu, "cpus"),        limit("pids", limits.pids, "count"),
         limit("wall", limits.wall, "ms"),        limit("disk", limits.disk, "bytes"),
         limit("files", limits.files, "count"),   limit("output", limits.output, "bytes")

@@ -45,6 +45,7 @@ describe("a limit", () => {
     expect(limitLine(limit(MiB, null))).toMatchObject({ text: "1 MiB, no limit", share: null });
     expect(limitLine(limit(null, MiB))).toMatchObject({ text: "up to 1 MiB", share: null });
     expect(limitLine(limit(null, null))).toMatchObject({ text: "not limited", share: null });
+    expect(limitLine(limit(null, 0))).toMatchObject({ text: "none", share: null });
     expect(limitLine(limit(0.12, 0.5, "cpus")).text).toBe("0.12 of 0.5 CPU");
   });
 

@@ -55,6 +55,7 @@ export function limitLine(limit: CageLimit): LimitLine {
   const { used, limit: most, unit } = limit;
   const has = most !== null && most > 0;
   const name = kLimitNames[limit.name] ?? limit.name;
+  if (used === null && most === 0) return { name, text: "none", share: null, near: "" };
   const parts: string[] = [];
   // "0.12 of 0.5 CPU": a unit that both share is said once.
   const shared = unit === "cpus" && most !== null && used !== null;
