@@ -63,7 +63,8 @@ public:
 
 private:
     static int& at(std::vector<int>& furthest, int k) {
-        return furthest[static_cast<std::size_t>(k + kMaxEdits + 1)];
+        const int index = k + kMaxEdits + 1;
+        return furthest[static_cast<std::size_t>(index)];
     }
     bool same(int x, int y) const {
         return from_[static_cast<std::size_t>(x)] == to_[static_cast<std::size_t>(y)];
@@ -71,7 +72,8 @@ private:
     /// The furthest place on diagonal `k` after round `d`; before the start when there is none.
     int reached(int d, int k) const {
         if (k < -d || k > d) return -1;
-        return trace_[static_cast<std::size_t>(d)][static_cast<std::size_t>(k + d)];
+        const int index = k + d;
+        return trace_[static_cast<std::size_t>(d)][static_cast<std::size_t>(index)];
     }
 
     std::vector<Edit> walk_back(int rounds) const {
