@@ -82,7 +82,7 @@ std::string nested_rules() {
     out +=
         full_cage(256, "        ", [](std::size_t i) { return fmt::format("9.{}.0.0/17:1", i); });
     out += "  subagents:\n";
-    for (std::size_t child = 0; child < 40; ++child) {
+    for (std::size_t child = 0; child < 24; ++child) {
         out += fmt::format("    a{}:\n      runner: {{ exec: [x] }}\n", child);
         out += "      cage:\n        net:\n          allow:\n";
         out += full_cage(256, "            ", [&](std::size_t i) {
