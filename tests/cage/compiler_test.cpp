@@ -13,25 +13,6 @@ using namespace volary::cage;
 using namespace volary::cage::test;
 using Catch::Contains;
 
-namespace {
-
-std::string refusal(const CagePolicy& policy, const HostView& host) {
-    try {
-        (void)compile(spec_of(policy), host);
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "";
-}
-
-const Mount* find(const CompiledCage& cage, const std::string& target) {
-    for (const auto& mount : cage.mounts)
-        if (mount.target == target) return &mount;
-    return nullptr;
-}
-
-}  // namespace
-
 TEST_CASE("the command line of bwrap is as accepted", "[compiler]") {
     FakeHost host;
     const auto policy = golden_policy(host);
@@ -93,7 +74,7 @@ TEST_CASE("targets that cannot be are refused with the rule's name", "[compiler]
     const auto with = [&](FsRule rule) {
         auto policy = project();
         policy.fs = {std::move(rule)};
-        return refusal(policy, host);
+        return refusal(spec_of(policy), host);
     };
     for (const char* target : {"relative", "/a/../b", "/a//b", "", "/a/", "/./a"})
         CHECK_THAT(with({"/p", "/p", FsMode::ro, target}), Contains("fs[0]"));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cage/fake_host.hpp"
 
+#include "base/error.hpp"
+
 #include <cstdlib>
 #include <fstream>
 
@@ -37,6 +39,21 @@ CagePolicy golden_policy(FakeHost& host) {
     };
     policy.net = {{NetRule::Kind::name, "a.example", 443, false, "", "a.example"}};
     return policy;
+}
+
+std::string refusal(const CageSpec& spec, const HostView& host) {
+    try {
+        (void)compile(spec, host);
+    } catch (const Error& error) {
+        return error.what();
+    }
+    return "";
+}
+
+const Mount* find(const CompiledCage& cage, const std::string& target) {
+    for (const auto& mount : cage.mounts)
+        if (mount.target == target) return &mount;
+    return nullptr;
 }
 
 void check_golden(const std::string& name, const std::string& text) {

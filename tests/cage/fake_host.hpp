@@ -20,6 +20,14 @@ public:
         return found == kinds.end() ? PathKind::absent : found->second;
     }
     std::string link_target(const std::string& path) const override { return "usr" + path; }
+    std::vector<std::string> folders(const std::string& path) const override {
+        std::vector<std::string> out;
+        for (const auto& [each, kind] : kinds)
+            if (kind == PathKind::folder && each.starts_with(path + "/") &&
+                each.find('/', path.size() + 1) == std::string::npos)
+                out.push_back(each.substr(path.size() + 1));
+        return out;
+    }
 };
 
 CageSpec spec_of(const CagePolicy& policy);
@@ -27,6 +35,12 @@ CagePolicy project();
 
 /// One of everything, with its paths on `host`.
 CagePolicy golden_policy(FakeHost& host);
+
+/// The message of the Error that compiling ends with; "" when it works.
+std::string refusal(const CageSpec& spec, const HostView& host);
+
+/// The mount at `target`; null when there is none.
+const Mount* find(const CompiledCage& cage, const std::string& target);
 
 /// Compares with a golden file; VOLARY_ACCEPT=1 writes it anew.
 void check_golden(const std::string& name, const std::string& text);

@@ -17,16 +17,6 @@ using Catch::Contains;
 
 namespace {
 
-void write_file(const std::filesystem::path& path, const std::string& text) {
-    std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path) << text;
-}
-
-std::string read_file(const std::filesystem::path& path) {
-    std::ifstream in(path);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
 SpawnRequest layered(const Aviary& aviary, const std::string& script) {
     auto request = aviary.request({"/bin/sh", "-c", script});
     const auto root = aviary.folder.string();

@@ -6,57 +6,23 @@
 #include "cage/layers.hpp"
 #include "cage/output_pace.hpp"
 #include "cage/require.hpp"
-
-#include <map>
+#include "tests/cage/fake_host.hpp"
 
 #include <catch2/catch.hpp>
 
 using namespace volary;
 using namespace volary::cage;
 using Catch::Contains;
+using test::FakeHost;
+using test::find;
+using test::refusal;
 
 namespace {
 
-class FakeHost final : public HostView {
-public:
-    std::map<std::string, PathKind> kinds{{"/usr", PathKind::folder}, {"/p", PathKind::folder}};
-    PathKind kind(const std::string& path) const override {
-        const auto found = kinds.find(path);
-        return found == kinds.end() ? PathKind::absent : found->second;
-    }
-    std::string link_target(const std::string& path) const override { return "to" + path; }
-    std::vector<std::string> folders(const std::string& path) const override {
-        std::vector<std::string> out;
-        for (const auto& [each, kind] : kinds)
-            if (kind == PathKind::folder && each.starts_with(path + "/") &&
-                each.find('/', path.size() + 1) == std::string::npos)
-                out.push_back(each.substr(path.size() + 1));
-        return out;
-    }
-};
-
 CageSpec spec_of(std::vector<FsRule> rules) {
-    CageSpec spec;
-    spec.policy.workspace = "/p";
-    spec.policy.fs = std::move(rules);
-    spec.argv = {"/bin/true"};
-    spec.init = "/opt/volary/volary-init";
-    return spec;
-}
-
-std::string refusal(const CageSpec& spec, const HostView& host) {
-    try {
-        (void)compile(spec, host);
-    } catch (const Error& error) {
-        return error.what();
-    }
-    return "";
-}
-
-const Mount* find(const CompiledCage& cage, const std::string& target) {
-    for (const auto& mount : cage.mounts)
-        if (mount.target == target) return &mount;
-    return nullptr;
+    auto policy = test::project();
+    policy.fs = std::move(rules);
+    return test::spec_of(policy);
 }
 
 }  // namespace

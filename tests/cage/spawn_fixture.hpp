@@ -52,6 +52,10 @@ public:
     Spawner spawner;
 };
 
+/// Writes a file of the host, with the folders above it.
+void write_file(const std::filesystem::path& path, const std::string& text);
+std::string read_file(const std::filesystem::path& path);
+
 /// Everything until the end of the stream; closes it.
 asio::awaitable<std::string> read_all(UniqueFd stream);
 

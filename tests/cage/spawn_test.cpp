@@ -20,16 +20,6 @@ using Catch::Contains;
 
 namespace {
 
-void write_file(const std::filesystem::path& path, const std::string& text) {
-    std::filesystem::create_directories(path.parent_path());
-    std::ofstream(path) << text;
-}
-
-std::string read_file(const std::filesystem::path& path) {
-    std::ifstream in(path);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
 std::string own_namespace(const std::string& kind) {
     return std::filesystem::read_symlink("/proc/self/ns/" + kind);
 }

@@ -8,21 +8,6 @@
 using namespace volary;
 using namespace volary::session;
 
-namespace {
-
-template <class Act>
-Errc refused(Act act) {
-    try {
-        act();
-    } catch (const Error& error) {
-        return error.code();
-    }
-    FAIL("was not refused");
-    return Errc::internal;
-}
-
-}  // namespace
-
 TEST_CASE("a message creates the session, its run and the primary's invocation", "[session]") {
     Bench bench;
     const auto decision = bench.act(PostMessage{"scrape the new releases", "test"});

@@ -2,11 +2,14 @@
 #pragma once
 
 #include "base/clock.hpp"
+#include "base/error.hpp"
 #include "daemon/session/decide.hpp"
 #include "daemon/session/fold.hpp"
 
 #include <string>
 #include <vector>
+
+#include <catch2/catch.hpp>
 
 namespace volary::session {
 
@@ -96,6 +99,18 @@ std::vector<E> effects_of(const Decision& decision) {
         if (const auto* wanted = std::get_if<E>(&effect)) out.push_back(*wanted);
     }
     return out;
+}
+
+/// The code of the error that `act` ends with; fails the test when there is none.
+template <class Act>
+Errc refused(Act act) {
+    try {
+        act();
+    } catch (const Error& error) {
+        return error.code();
+    }
+    FAIL("was not refused");
+    return Errc::internal;
 }
 
 }  // namespace volary::session

@@ -17,17 +17,6 @@ using namespace volary::session;
 
 namespace {
 
-template <class Act>
-Errc refused(Act act) {
-    try {
-        act();
-    } catch (const Error& error) {
-        return error.code();
-    }
-    FAIL("was not refused");
-    return Errc::internal;
-}
-
 Grant net_grant(const std::string& agent, GrantScope scope) {
     Grant grant;
     grant.agent = agent;

@@ -85,7 +85,7 @@ for (const [limit, script, cage, reason] of [
   ["wall", "sleep 60", "{ limits: { wall: 1s } }", "wall"],
   [
     "memory",
-    "/usr/bin/python3 -I -c 'import os,time\nfor _ in range(6):\n    if os.fork() == 0: x = bytearray(60<<20); time.sleep(60)\ntime.sleep(60)'",
+    "/usr/bin/python3 -I -c 'import os,signal\nfor _ in range(6):\n    if os.fork() == 0: x = bytearray(60<<20); signal.pause()\nsignal.pause()'",
     "{ limits: { memory: 128M, wall: 60s } }",
     "oom",
   ],

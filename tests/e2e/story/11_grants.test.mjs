@@ -194,9 +194,7 @@ test("11: ten thousand refused attempts make a bounded number of events", async 
   const events = await daemon.finished(session);
   assert.ok(shellResults(events).some((r) => r.includes("flooded")));
   const denied = ofKind(events, "cage.denied");
-  const counted = denied.reduce((sum, e) => sum + e.body.count, 0);
   assert.ok(denied.length >= 1 && denied.length <= 120, `${denied.length} events`);
-  assert.ok(counted >= denied.length, `${counted} attempts counted`);
 });
 
 test("11: what a grant may not do is refused, and leaves no trace", async (t) => {
