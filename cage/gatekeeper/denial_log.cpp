@@ -49,6 +49,8 @@ std::vector<Denial> DenialLog::add(Denial denial, Time now) {
 
 std::vector<Denial> DenialLog::flush(Time now) {
     std::vector<Denial> due;
+    // Asked first: what the loop tells begins a new minute.
+    const bool minute_is_over = now - minute_ >= kMinute;
     for (auto entry = entries_.begin(); entry != entries_.end();) {
         auto& [denial, told, untold] = entry->second;
         if (now - told < kRepeat) {
@@ -69,7 +71,7 @@ std::vector<Denial> DenialLog::flush(Time now) {
         untold = 0;
         ++entry;
     }
-    if (suppressed_ > 0 && now - minute_ >= kMinute) {
+    if (suppressed_ > 0 && minute_is_over) {
         Denial summary;
         summary.cage = cage_;
         summary.layer = "limit";

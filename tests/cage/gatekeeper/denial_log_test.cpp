@@ -50,3 +50,19 @@ TEST_CASE("a scan becomes fifty denials a minute and one summary", "[denial]") {
     CHECK_FALSE(log.next_flush());
     CHECK(log.add(attempt("tcp 1.2.3.4:1"), kStart + 61s).size() == 1);
 }
+
+TEST_CASE("what was only counted is told whole, repetitions or not", "[denial]") {
+    DenialLog log(CageId("cage_01"));
+    std::uint32_t told = 0;
+    const auto take = [&](const std::vector<Denial>& due) {
+        for (const auto& denial : due) told += denial.count;
+    };
+    for (int round = 0; round < 2; ++round) {
+        for (int i = 0; i < 1000; ++i)
+            take(log.add(attempt("tcp 1.2.3.4:" + std::to_string(i)), kStart + i * 1ms));
+    }
+    CHECK(told == 50);
+    take(log.flush(DenialLog::Time::max() - 1h));
+    CHECK(told == 2000);
+    CHECK_FALSE(log.next_flush());
+}
