@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "base/unique_fd.hpp"
+#include "daemon/store/schema.hpp"
 
 #include <cstdio>
 #include <fcntl.h>
@@ -172,6 +173,7 @@ void migrate(Database& db, std::span<const Migration> steps) {
             )
         );
     }
+    check_schema(db, steps, version);
     if (version == newest) return;
     const bool holds_something = db.integer("SELECT count(*) FROM sqlite_schema") > 0;
     if (holds_something) back_up(db, version);

@@ -24,8 +24,9 @@ constexpr std::int64_t kApplicationId = 0x564C'5259;
 
 /// Brings `db` to the last version of `steps`, each step in a transaction of its own. A database
 /// that holds something already is first copied to `<path>.bak-<version>`, so that the older
-/// program can be put back together with its data. Throws Error{unavailable} for a version that
-/// is newer than `steps`; a step that fails names itself and leaves the version before it.
+/// program can be put back together with its data. Throws Error{unavailable}, before anything is
+/// written, for a version that is newer than `steps` and for tables that are not those of its
+/// version; a step that fails names itself and leaves the version before it.
 void migrate(Database& db, std::span<const Migration> steps);
 
 }  // namespace volary::store

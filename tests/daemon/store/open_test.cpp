@@ -127,6 +127,59 @@ TEST_CASE("a database from a newer version is refused and left alone", "[store]"
     CHECK_FALSE(std::filesystem::exists(path + ".bak-99"));
 }
 
+TEST_CASE("tables that are not those of the version are refused and left alone", "[store]") {
+    const TempFolder folder;
+    const auto path = folder.file("volary.db");
+    make_database(path);
+    struct Case {
+        int version;
+        const char* change;
+        const char* difference;
+    };
+    const auto [version, change, difference] = GENERATE(
+        // An older version is looked at before it is migrated.
+        Case{
+            1, "ALTER TABLE session RENAME COLUMN no TO number",
+            "its table \"session\" has no column \"no\" INTEGER PRIMARY KEY 1"
+        },
+        Case{2, "ALTER TABLE run DROP COLUMN outcome", "has no column \"outcome\" TEXT NOT NULL"},
+        Case{2, "DROP TABLE connection", "it has no table \"connection\""},
+        Case{2, "DROP INDEX event_by_seq", "its table \"event\" has no index \"event_by_seq\""},
+        Case{
+            2, "ALTER TABLE cage ADD COLUMN more TEXT NOT NULL DEFAULT ''",
+            "its table \"cage\" has a column \"more\" TEXT NOT NULL of its own"
+        }
+    );
+    const auto mark = "PRAGMA user_version = " + std::to_string(version);
+    Database(path, OpenMode::read_write).exec(change);
+    Database(path, OpenMode::read_write).exec(mark.c_str());
+
+    const auto refused = refusal(path);
+    REQUIRE(refused);
+    CHECK(refused->code == Errc::unavailable);
+    CHECK_THAT(
+        refused->message, Catch::Contains(
+                              "database \"" + path + "\" says that it is of version " +
+                              std::to_string(version) + ", but "
+                          )
+    );
+    CHECK_THAT(refused->message, Catch::Contains(difference));
+    CHECK_THAT(refused->message, Catch::Contains("move the file away to start empty"));
+    CHECK_FALSE(std::filesystem::exists(path + ".bak-1"));
+    Database after(path, OpenMode::read_only);
+    CHECK(after.integer("PRAGMA user_version") == version);
+    CHECK(after.integer("SELECT count(*) FROM event") > 0);
+}
+
+TEST_CASE("a table and an index of somebody else's are no reason to refuse", "[store]") {
+    const TempFolder folder;
+    const auto path = folder.file("volary.db");
+    make_database(path);
+    Database(path, OpenMode::read_write)
+        .exec("CREATE TABLE notes (n INTEGER); CREATE INDEX mine ON run(outcome); ANALYZE");
+    CHECK_FALSE(refusal(path));
+}
+
 TEST_CASE("a file that is no database is refused and left alone", "[store]") {
     const TempFolder folder;
     const auto path = folder.file("volary.db");
