@@ -158,7 +158,7 @@ Json rule_of(const std::string& rule) {
 void confirm(const std::string& file) {
     if (::isatty(STDIN_FILENO) == 0)
         throw Error(Errc::denied, "nobody is there to look at the change: confirm it with --yes");
-    fmt::print("write this to {}? [y/N] ", file);
+    fmt::print("write this to {}? [y/N] ", printable(file));
     std::fflush(stdout);
     std::string answer;
     std::getline(std::cin, answer);

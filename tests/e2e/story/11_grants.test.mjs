@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // A denial, and what the operator makes of it: once, for the session, in the project file.
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chmodSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import { once } from "node:events";
+import { chmodSync, existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { assertError } from "../../support/http.mjs";
-import { Daemon, ofKind } from "../../support/daemon.mjs";
-import { until } from "../../support/wait.mjs";
+import { Daemon, bin, ofKind } from "../../support/daemon.mjs";
+import { until, within } from "../../support/wait.mjs";
 
 const kScraper = "primary/scraper";
 
@@ -43,8 +45,8 @@ const shellResults = (events) =>
   ofKind(events, "step.finished").map((e) => e.body.result).filter((r) => /stdout/.test(r));
 
 /** A daemon whose scraper keeps trying the deploy service, which its policy does not have. */
-async function withRefusedService(t) {
-  const daemon = await Daemon.start(t, { scripts: scraperRuns("true") });
+async function withRefusedService(t, options = {}) {
+  const daemon = await Daemon.start(t, { ...options, scripts: scraperRuns("true") });
   const script = path.join(daemon.replay, "scraper.json");
   const command = untilReached(`http://host.volary:${daemon.deployPort}/status`);
   writeFileSync(script, JSON.stringify({ version: 1, replies: scraperRuns(command).scraper }));
@@ -280,4 +282,118 @@ test("11: volary cage log and grant say the same on a terminal", async (t) => {
   assert.equal(wrong.code, 2, wrong.stderr);
   const gone = await daemon.cli("cage", "log", "ses_01JD0000000000000000000000");
   assert.equal(gone.code, 3, gone.stderr);
+});
+
+test("11: a folder granted read-only to a live cage can be read there, and not written", async (t) => {
+  const command =
+    "n=0; until grep -q . site/index.html 2>/dev/null; do n=$((n+1)); [ $n -lt 600 ] || exit 7; sleep 0.05; done; " +
+    "echo read it after $n; echo more > site/planted || echo may not make; echo more >> site/index.html || echo may not change";
+  const daemon = await Daemon.start(t, {
+    scripts: scraperRuns(command),
+    edit: (folder) => {
+      const file = path.join(folder, ".volary/project.yaml");
+      const hidden = "{ path: project:/site, mode: hide }, { path: project:/data, mode: rw }";
+      writeFileSync(file, readFileSync(file, "utf8").replace("{ path: project:/data, mode: rw }", hidden));
+    },
+  });
+  const page = path.join(daemon.project, "site/index.html");
+  if (!existsSync(page)) writeFileSync(page, "a page\n");
+  const before = readFileSync(page, "utf8");
+  const { session } = await daemon.send();
+  const card = await until("the scraper's command runs", async () => {
+    const { cages } = await daemon.api.get(`/sessions/${session}/cages`);
+    const events = await daemon.api.events(session);
+    const asked = ofKind(events, "step.started").some((e) => JSON.stringify(e.body).includes("site/index.html"));
+    return asked && cages.find((c) => c.agent === kScraper && c.running);
+  });
+  const given = await grant(daemon, session, { fs: { path: "project:/site", mode: "ro" } });
+  assert.equal(given.status, 202, given.text);
+  assert.deepEqual([given.json.applied, given.json.rule], ["live", "/workspace/site ro"]);
+
+  const events = await daemon.finished(session);
+  const [result] = shellResults(events);
+  const read = result.match(/read it after (\d+)/);
+  assert.ok(read, result);
+  assert.notEqual(read[1], "0", "it was hidden before the grant");
+  assert.match(result, /may not make/);
+  assert.match(result, /may not change/);
+  assert.equal(readFileSync(page, "utf8"), before);
+  assert.equal(existsSync(path.join(daemon.project, "site/planted")), false);
+  const [granted] = ofKind(events, "cage.granted");
+  assert.deepEqual(
+    [granted.body.layer, granted.body.path, granted.body.mode, granted.body.cage, granted.body.applied],
+    ["fs", "site", "ro", card.cage, "live"],
+  );
+});
+
+test("11: the operator's ceiling refuses a grant of any scope, and names its key", async (t) => {
+  const { daemon, session, rule } = await withRefusedService(t, {
+    // The demo's own rules are under it, the refused service is not.
+    edit: (_, self) => {
+      self.config = `[ceiling]\nnet = ["host.volary:${self.shopPort}", "pypi.org"]\nprivate = false\n`;
+      const file = projectFile(self);
+      const text = readFileSync(file, "utf8");
+      writeFileSync(file, text.replace(`allow: ["host.volary:${self.deployPort}"]`, "allow: []"));
+    },
+  });
+  const before = readFileSync(projectFile(daemon), "utf8");
+  for (const scope of ["once", "session", "project"]) {
+    const error = assertError(await grant(daemon, session, { net: rule, scope }), 403, "denied");
+    const words = `net[1]: "${rule}" is not in the net of the operator's ceiling`;
+    assert.equal(error.message, `the grant goes beyond the operator's ceiling: ${words}`, scope);
+    assert.deepEqual(error.details, [words]);
+  }
+  const hidden = { net: "pypi.org", private: true, scope: "session" };
+  const error = assertError(await grant(daemon, session, hidden), 403, "denied");
+  assert.match(error.message, /net\[1\]: "pypi\.org" is private: the operator's ceiling allows no private addresses/);
+  const told = await daemon.cli("cage", "grant", session, rule, "--agent", kScraper);
+  assert.equal(told.code, 4, told.stderr);
+  assert.match(told.stderr, /beyond the operator's ceiling: net\[1\]/);
+  assert.equal(readFileSync(projectFile(daemon), "utf8"), before);
+  assert.equal(ofKind(await daemon.api.events(session), "cage.granted").length, 0);
+  // What lies within it is given.
+  assert.equal((await grant(daemon, session, { net: "pypi.org", scope: "session" })).status, 202);
+});
+
+/** `volary cage grant --scope project` on a terminal; what it showed, and its exit code. */
+async function grantOnTerminal(daemon, session, rule, answer) {
+  const args = ["--socket", daemon.socket, "cage", "grant", session, rule, "--agent", kScraper, "--scope", "project"];
+  const command = [path.join(bin, "volary"), ...args].join(" ");
+  // script(1) gives the command a terminal of its own, and ends its input with that of the pipe.
+  const child = spawn("script", ["-qec", command, "/dev/null"], { stdio: ["pipe", "pipe", "inherit"] });
+  let shown = "";
+  child.stdout.on("data", (chunk) => {
+    shown += chunk;
+  });
+  const closed = once(child, "close");
+  await until("the question", async () => /\[y\/N\] $/.test(shown));
+  child.stdin.end(answer);
+  const [code] = await within("the end of cage grant", closed);
+  return { code, shown: shown.replaceAll("\r\n", "\n") };
+}
+
+test("11: cage grant for the project shows the change and asks, and only yes is a yes", async (t) => {
+  const { daemon, session, rule } = await withRefusedService(t);
+  const file = projectFile(daemon);
+  const before = readFileSync(file, "utf8");
+  // Enter alone, no, and an input that ends.
+  for (const answer of ["n\n", "\n", "no y\n", ""]) {
+    const { code, shown } = await grantOnTerminal(daemon, session, rule, answer);
+    assert.equal(code, 4, shown);
+    assert.match(shown, new RegExp(`^\\+.*${rule}`, "m"), "the diff is shown first");
+    assert.ok(shown.includes(`write this to ${file}? [y/N] `), shown);
+    assert.match(shown, /volary: nothing was changed/);
+    assert.equal(readFileSync(file, "utf8"), before);
+  }
+  const deaf = await daemon.cli("cage", "grant", session, rule, "--agent", kScraper, "--scope", "project");
+  assert.equal(deaf.code, 4);
+  assert.match(deaf.stderr, /--yes/);
+  assert.equal(ofKind(await daemon.api.events(session), "cage.granted").length, 0);
+
+  const { code, shown } = await grantOnTerminal(daemon, session, rule, "y\n");
+  assert.equal(code, 0, shown);
+  assert.match(shown, /granted host\.volary:\d+, now/);
+  assert.ok(readFileSync(file, "utf8").includes(rule));
+  const events = await daemon.finished(session);
+  assert.ok(shellResults(events).some((r) => r.includes("granted-and-reached")));
 });
