@@ -66,6 +66,7 @@ private:
     }
 
     void tell(std::string key, std::string message, std::string origin = {}) {
+        if (origin.empty()) origin = origin_of(policy_.origins, key);
         found_.push_back({std::move(key), std::move(message), std::move(origin)});
     }
 

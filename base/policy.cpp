@@ -3,6 +3,8 @@
 
 #include <array>
 
+#include <fmt/format.h>
+
 namespace volary {
 
 CageLimits default_limits() {
@@ -13,6 +15,16 @@ CageLimits default_limits() {
     limits.disk = ByteCount{std::uint64_t{1} << 30U};
     limits.files = 4096;
     return limits;
+}
+
+std::string origin_of(const Origins& origins, const std::string& key) {
+    const auto found = origins.find(key);
+    return found == origins.end() ? std::string() : found->second;
+}
+
+std::string named_key(const Origins& origins, const std::string& key) {
+    const auto origin = origin_of(origins, key);
+    return origin.empty() ? key : fmt::format("{} ({})", key, origin);
 }
 
 std::string_view to_string(FsMode mode) noexcept {

@@ -105,6 +105,9 @@ enum class CageState {
 /// What builds the cage.
 enum class CageBackend { bwrap, native, podman, firejail };
 
+/// Places in project files by key of a policy: "require[1]" -> "project.yaml:12".
+using Origins = std::map<std::string, std::string>;
+
 /// What one cage may touch. Made by `dsl` from a project file, by a caller from code; enforced by
 /// `cage`. Everything that is not listed is refused.
 struct CagePolicy {
@@ -131,9 +134,14 @@ struct CagePolicy {
     bool disabled = false;
     /// Where keys of the policy were written, for errors: "seccomp.add[0]", "limits.memory",
     /// "require[1]", "devices[0]", "backend" ... -> "project.yaml:12".
-    std::map<std::string, std::string> origins;
+    Origins origins;
     bool operator==(const CagePolicy&) const = default;
 };
+
+/// Where `key` was written; empty when that is not known.
+std::string origin_of(const Origins& origins, const std::string& key);
+/// `key` as errors name it: "devices[0] (project.yaml:12)", or the key alone.
+std::string named_key(const Origins& origins, const std::string& key);
 
 /// Limits that hold where the project file says nothing: 2 GiB memory, 512 processes, 4096
 /// descriptors, 1 GiB of private writable layer, no wall clock.

@@ -106,15 +106,15 @@ public:
         }
         for (const auto& rule : policy_.net)
             add(gatekeeper, fmt::format("net.allow \"{}\"", rule.text), rule.origin);
-        for (const auto& port : policy_.ports) add(ports, fmt::format("ports.{}", port.name), {});
-        for (const auto& name : policy_.seccomp_add)
-            add(seccomp_names, fmt::format("seccomp.add \"{}\"", name), {});
-        for (const auto& name : policy_.seccomp_remove)
-            add(seccomp_names, fmt::format("seccomp.remove \"{}\"", name), {});
-        for (const auto& path : policy_.devices) add(devices, "devices \"" + path + "\"", {});
-        if (policy_.state == CageState::kept) add(kept, "state: kept", {});
-        if (policy_.limits.disk) add(sized_folders, "limits.disk", {});
-        for (const auto& name : policy_.require) layer(name);
+        for (std::size_t i = 0; i < policy_.ports.size(); ++i)
+            add(ports, "ports." + policy_.ports[i].name, at(fmt::format("net.ports[{}]", i)));
+        each(policy_.seccomp_add, "seccomp.add", seccomp_names);
+        each(policy_.seccomp_remove, "seccomp.remove", seccomp_names);
+        each(policy_.devices, "devices", devices);
+        if (policy_.state == CageState::kept) add(kept, "state: kept", at("state"));
+        if (policy_.limits.disk) add(sized_folders, "limits.disk", at("limits.disk"));
+        for (std::size_t i = 0; i < policy_.require.size(); ++i)
+            layer(policy_.require[i], at(fmt::format("require[{}]", i)));
         return std::move(out_);
     }
 
@@ -127,15 +127,23 @@ private:
         ));
     }
 
-    void layer(const std::string& name) {
+    std::string at(const std::string& key) const { return origin_of(policy_.origins, key); }
+
+    void each(const std::vector<std::string>& list, std::string_view key, Guarantee guarantee) {
+        for (std::size_t i = 0; i < list.size(); ++i)
+            add(guarantee, fmt::format("{} \"{}\"", key, list[i]),
+                at(fmt::format("{}[{}]", key, i)));
+    }
+
+    void layer(const std::string& name, const std::string& origin) {
         const auto what = fmt::format("require \"{}\"", name);
-        if (name == "landlock") add(landlock, what, {});
-        if (name == "seccomp") add(seccomp, what, {});
-        if (name == "notify") add(notify, what, {});
-        if (name == "network") add(gatekeeper, what, {});
-        if (name == "disk") add(sized_folders, what, {});
+        if (name == "landlock") add(landlock, what, origin);
+        if (name == "seccomp") add(seccomp, what, origin);
+        if (name == "notify") add(notify, what, origin);
+        if (name == "network") add(gatekeeper, what, origin);
+        if (name == "disk") add(sized_folders, what, origin);
         for (const std::string_view held : {"cgroup", "memory", "swap", "cpu", "pids"})
-            if (name == held) add(cgroup, what, {});
+            if (name == held) add(cgroup, what, origin);
     }
 
     const CagePolicy& policy_;

@@ -163,7 +163,7 @@ private:
     void devices() {
         const auto& list = spec_.policy.devices;
         for (std::size_t i = 0; i < list.size(); ++i) {
-            const auto rule = fmt::format("devices[{}]", i);
+            const auto rule = named_key(spec_.policy.origins, fmt::format("devices[{}]", i));
             check_device(list[i], rule);
             const auto index = add_source({list[i], "/dev", rule});
             // By its path, also where bwrap could bind by descriptor: only this keeps it a device.

@@ -59,8 +59,7 @@ std::string problem_with(
 ) {
     constexpr const char* kCgroup =
         "no cgroup of this host holds it: run volary as a systemd service with Delegate=yes, or "
-        "let "
-        "root start it";
+        "let root start it";
     if (layer == "landlock" && host.landlock_abi == 0)
         return "the kernel has none: Linux 5.13 with CONFIG_SECURITY_LANDLOCK, booted with "
                "lsm=landlock,...";
@@ -71,8 +70,7 @@ std::string problem_with(
         if (layer == name && !host.controllers.contains(name)) return kCgroup;
     if (layer == "disk" && (writes_to_host(policy) || policy.state == CageState::kept))
         return "what is written through rw and cow entries and into a kept home is only sampled, "
-               "or "
-               "not at all: use ro and tmp entries";
+               "or not at all: use ro and tmp entries";
     const auto known = layer_names();
     if (std::find(known.begin(), known.end(), layer) == known.end())
         return "there is no such layer";
@@ -93,9 +91,12 @@ HostLayers look_at_host(const CgroupPlace& cgroups) {
 
 std::vector<std::string> missing_layers(const CagePolicy& policy, const HostLayers& host) {
     std::vector<std::string> out;
-    for (const auto& layer : policy.require) {
-        auto problem = problem_with(layer, policy, host);
-        if (!problem.empty()) out.push_back(fmt::format("{}: {}", layer, problem));
+    for (std::size_t i = 0; i < policy.require.size(); ++i) {
+        const auto& layer = policy.require[i];
+        const auto problem = problem_with(layer, policy, host);
+        if (problem.empty()) continue;
+        const auto key = named_key(policy.origins, fmt::format("require[{}]", i));
+        out.push_back(fmt::format("{}: {}: {}", key, layer, problem));
     }
     return out;
 }

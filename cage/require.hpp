@@ -21,8 +21,8 @@ struct HostLayers {
 /// Looks at this host; the cgroups are those that the spawner found.
 HostLayers look_at_host(const CgroupPlace& cgroups);
 
-/// Layers that `policy.require` names and that this host does not give: each a sentence with what
-/// to do. Pure.
+/// Layers that `policy.require` names and that this host does not give: each a sentence with where
+/// it was required, if that is known, and what to do. Pure.
 std::vector<std::string> missing_layers(const CagePolicy& policy, const HostLayers& host);
 
 }  // namespace volary::cage

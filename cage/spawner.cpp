@@ -232,7 +232,7 @@ void check_required(const CagePolicy& policy, const CgroupPlace& cgroups, const 
     host.notify = layers.notify;
     const auto missing = missing_layers(policy, host);
     if (missing.empty()) return;
-    throw Error(Errc::unavailable, fmt::format("require: {}", fmt::join(missing, "; ")));
+    throw Error(Errc::unavailable, fmt::format("{}", fmt::join(missing, "; ")));
 }
 
 CageSpec to_spec(const SpawnRequest& request, const std::string& init, bool by_fd, bool rlimits) {

@@ -142,7 +142,7 @@ bool is_syscall(std::string_view name) {
 }
 
 Error refusal(std::string_view key, std::string_view name, std::string_view why) {
-    return {Errc::invalid, fmt::format("seccomp.{}: \"{}\" {}", key, name, why)};
+    return {Errc::invalid, fmt::format("{}: \"{}\" {}", key, name, why)};
 }
 
 void check_name(std::string_view key, std::string_view name) {
@@ -190,7 +190,7 @@ std::string syscall_name(int number) {
 bool is_notified(std::string_view name) { return contains(kNotified, name); }
 
 SeccompRules seccomp_rules(const CagePolicy& policy) {
-    return {policy.seccomp, policy.seccomp_add, policy.seccomp_remove};
+    return {policy.seccomp, policy.seccomp_add, policy.seccomp_remove, policy.origins};
 }
 
 bool is_refused(const SeccompRules& rules, std::string_view name) {
@@ -206,17 +206,21 @@ std::string rule_that_allows(std::string_view name) {
 }
 
 void check_seccomp(const SeccompRules& rules) {
-    for (const auto& name : rules.add) {
-        check_name("add", name);
+    for (std::size_t i = 0; i < rules.add.size(); ++i) {
+        const auto& name = rules.add[i];
+        const auto key = named_key(rules.origins, fmt::format("seccomp.add[{}]", i));
+        check_name(key, name);
         const auto reason = reason_against(name);
         if (!reason.empty())
-            throw refusal("add", name, fmt::format("is refused in every cage: {}", reason));
-        if (contains(rules.remove, name)) throw refusal("add", name, "is in seccomp.remove too");
+            throw refusal(key, name, fmt::format("is refused in every cage: {}", reason));
+        if (contains(rules.remove, name)) throw refusal(key, name, "is in seccomp.remove too");
     }
-    for (const auto& name : rules.remove) {
-        check_name("remove", name);
+    for (std::size_t i = 0; i < rules.remove.size(); ++i) {
+        const auto& name = rules.remove[i];
+        const auto key = named_key(rules.origins, fmt::format("seccomp.remove[{}]", i));
+        check_name(key, name);
         if (contains(kNeeded, name))
-            throw refusal("remove", name, "is needed to start the command at all");
+            throw refusal(key, name, "is needed to start the command at all");
     }
 }
 

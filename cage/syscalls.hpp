@@ -41,6 +41,7 @@ struct SeccompRules {
     SeccompProfile profile = SeccompProfile::standard;
     std::vector<std::string> add;     ///< allowed beyond the profile
     std::vector<std::string> remove;  ///< refused beyond the profile
+    Origins origins = {};             ///< of "seccomp.add[0]" ...; for errors alone
 };
 SeccompRules seccomp_rules(const CagePolicy& policy);
 
@@ -51,8 +52,9 @@ bool is_refused(const SeccompRules& rules, std::string_view name);
 /// nothing does.
 std::string rule_that_allows(std::string_view name);
 
-/// Throws Error{invalid} naming the key and the call: a name that no architecture knows (with the
-/// nearest one), one that may not be allowed, or one without which nothing starts.
+/// Throws Error{invalid} naming the key, where it was written and the call: a name that no
+/// architecture knows (with the nearest one), one that may not be allowed, or one without which
+/// nothing starts.
 void check_seccomp(const SeccompRules& rules);
 
 }  // namespace volary::cage

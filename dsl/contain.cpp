@@ -190,8 +190,13 @@ void Container::hold_devices() {
 void Container::hold_require() {
     if (!bounds_.require) return;
     auto& layers = cage_.policy.require;
-    for (const auto& layer : bounds_.require.cage->policy.require)
-        if (std::ranges::find(layers, layer) == layers.end()) layers.push_back(layer);
+    const auto& most = bounds_.require.cage->policy;
+    for (std::size_t i = 0; i < most.require.size(); ++i) {
+        if (std::ranges::find(layers, most.require[i]) != layers.end()) continue;
+        cage_.policy.origins[fmt::format("require[{}]", layers.size())] =
+            volary::origin_of(most.origins, fmt::format("require[{}]", i));
+        layers.push_back(most.require[i]);
+    }
 }
 
 void Container::hold_disabled() {

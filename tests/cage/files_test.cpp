@@ -203,7 +203,7 @@ TEST_CASE("a layer that is required and missing refuses the cage", "[cage]") {
     CHECK(aviary.refusal(request).empty());
     request.policy.require = {"disk"};
     request.id = CageId("cage_again");
-    CHECK_THAT(aviary.refusal(request), Contains("require: disk:"));
+    CHECK_THAT(aviary.refusal(request), Contains("require[0]: disk:"));
 }
 
 TEST_CASE("output beyond its rate waits and is not lost", "[cage]") {

@@ -153,7 +153,7 @@ TEST_CASE("a required layer that is missing is named with what to do", "[require
     HostLayers host;
     const auto missing = missing_layers(policy, host);
     REQUIRE(missing.size() == 5);
-    CHECK_THAT(missing[0], Contains("landlock:") && Contains("lsm=landlock"));
+    CHECK_THAT(missing[0], Contains("require[0]: landlock:") && Contains("lsm=landlock"));
     CHECK_THAT(missing[1], Contains("memory:") && Contains("Delegate=yes"));
     CHECK_THAT(missing[3], Contains("disk:"));
     CHECK_THAT(missing[4], Contains("no such layer"));

@@ -238,10 +238,10 @@ TEST_CASE("a policy adds and removes calls by name", "[seccomp]") {
 TEST_CASE("rules that cannot be enforced name the call and the reason", "[seccomp]") {
     CHECK_THAT(
         problem({{}, {"ptrase"}, {}}),
-        Equals("seccomp.add: \"ptrase\" is no system call; did you mean \"ptrace\"?")
+        Equals("seccomp.add[0]: \"ptrase\" is no system call; did you mean \"ptrace\"?")
     );
     CHECK_THAT(
-        problem({{}, {}, {"zzzzzzzz"}}), Equals("seccomp.remove: \"zzzzzzzz\" is no system call")
+        problem({{}, {}, {"zzzzzzzz"}}), Equals("seccomp.remove[0]: \"zzzzzzzz\" is no system call")
     );
     for (const char* name :
          {"mount", "unshare", "bpf", "keyctl", "open_by_handle_at", "io_uring_setup"})
