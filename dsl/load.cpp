@@ -92,6 +92,11 @@ std::optional<Node> read_layer(
     return parse_into(**text, index, report);
 }
 
+bool has_both(const ProjectFolder& folder) {
+    const auto file = "/" + std::string(kProjectFile);
+    return folder.exists(".volary" + file) && folder.exists(".kaged" + file);
+}
+
 LoadedTree load_from(
     const ProjectFolder& folder, const CageCeiling* ceiling, Report& report,
     const std::string_view* given
@@ -119,6 +124,17 @@ LoadedTree load_tree(
     auto folder = ProjectFolder::open(root, ".volary");
     if (folder && !folder->exists(".volary") && folder->exists(".kaged")) {
         folder = ProjectFolder::open(root, ".kaged");
+    } else if (folder && has_both(*folder)) {
+        // What is not there cannot be mounted read-only: a cage of a project in .kaged/ could make
+        // the other file, and the next one would be what it says.
+        const Mark file{
+            report.add_file(folder->root() + "/.volary/" + std::string(kProjectFile)), 1, 1
+        };
+        report.add(
+            file, {}, "there is a project file in .kaged/, too: only you know which one counts",
+            "remove the other one; an agent may have made it"
+        );
+        return {};
     }
     if (!folder) {
         const auto index = report.add_file(root.string());
