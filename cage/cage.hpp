@@ -168,6 +168,7 @@ private:
     std::map<std::uint32_t, PendingMount*> mounts_;
     std::string workspace_;              ///< folder of the host
     std::vector<std::string> writable_;  ///< places in the cage
+    std::vector<std::string> places_;    ///< of every mount of the cage
     std::vector<Unheld> unheld_;
     std::shared_ptr<OutputPace> pace_;                  ///< null: output is not limited
     std::vector<std::pair<UniqueFd, UniqueFd>> paced_;  ///< pipes that wait for their relay

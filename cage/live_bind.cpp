@@ -54,6 +54,10 @@ void Cage::check_live(const FsRule& rule) const {
     if (bare_) throw Error(Errc::invalid, name_of(rule) + ": there is no cage");
     if (rule.mode != FsMode::ro && rule.mode != FsMode::rw)
         at_next_start(rule, "only ro and rw can be added to a running cage");
+    // What is hidden or read-only there would be seen through the new mount as the host has it.
+    for (const auto& place : places_)
+        if (place != rule.target && is_beneath(place, rule.target))
+            at_next_start(rule, fmt::format("it would cover \"{}\"", place));
     if (rule.mode == FsMode::ro) return;
     const bool writable =
         std::any_of(writable_.begin(), writable_.end(), [&](const std::string& place) {
@@ -100,6 +104,7 @@ asio::awaitable<void> Cage::add_bind(FsRule rule) {
     if (!answered) throw Error(Errc::timeout, name_of(rule) + ": the shim does not answer");
     if (!pending.step.empty())
         at_next_start(rule, fmt::format("{}: {}", pending.step, ::strerror(pending.error)));
+    places_.push_back(rule.target);
 }
 
 }  // namespace volary::cage

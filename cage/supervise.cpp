@@ -53,6 +53,7 @@ void Cage::take(const SpawnRequest& request, const CompiledCage& compiled) {
     private_folders_ = {"/dev/shm"};
     writable_ = {"/dev/shm"};
     for (const auto& mount : compiled.mounts) {
+        places_.push_back(mount.target);
         if (mount.kind == Mount::Kind::tmpfs) private_folders_.push_back(mount.target);
         const bool writable = mount.kind == Mount::Kind::tmpfs ||
                               mount.kind == Mount::Kind::overlay ||

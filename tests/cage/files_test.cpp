@@ -265,7 +265,10 @@ TEST_CASE("paths are bound into a running cage", "[cage]") {
         {outside + "/absent", "", FsMode::ro, "/opt/absent"},
         {outside, "", FsMode::ro, "/proc/x"},
         {aviary.folder, "", FsMode::rw, "/workspace/place"},
+        {outside, "", FsMode::ro, "/workspace/open"},
     };
+    std::filesystem::create_directories(aviary.folder / "open/hidden");
+    request.policy.fs.push_back({"", "", FsMode::hide, "/workspace/open/hidden"});
     std::vector<std::string> said;
     std::string out;
     CageUse use;
@@ -279,6 +282,7 @@ TEST_CASE("paths are bound into a running cage", "[cage]") {
     CHECK_THAT(said[5], Contains("No such file"));
     CHECK_THAT(said[6], Contains("no place"));
     CHECK_THAT(said[7], Contains("must stay read-only"));
+    CHECK_THAT(said[8], Contains("cover \"/workspace/open/hidden\"; it holds at the next start"));
     CHECK(out == "granted\nfile\nro\nw\nroot-ro\n");
     CHECK(read_file(outside + "/w") == "w\n");
     CHECK(use.elapsed.count() >= 0);
