@@ -179,13 +179,28 @@ std::pair<LayerTree, std::string> find_tree(const Change& change) {
 
 }  // namespace
 
+namespace {
+
+/// Empty when it is gone, or when an agent that writes beside it has put a link in its place.
+UniqueFd open_lower(const LayerPlace& place) {
+    constexpr int kFolder = O_PATH | O_DIRECTORY;
+    if (place.root.empty())
+        return UniqueFd(::open(place.source.c_str(), kFolder | O_NOFOLLOW | O_CLOEXEC));
+    const UniqueFd root(::open(place.root.c_str(), kFolder | O_CLOEXEC));
+    if (!root || !is_beneath(place.source, place.root)) return {};
+    const auto below = std::min(place.source.size(), place.root.size() + 1);
+    return open_inside(root.get(), std::string_view(place.source).substr(below), kFolder);
+}
+
+}  // namespace
+
 LayerTree LayerTree::open(Layer layer) {
     LayerTree out;
     out.upper.reset(
         ::open((layer.folder + "/upper").c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
     );
     if (!out.upper) throw_errno("open layer", layer.folder);
-    out.lower.reset(::open(layer.place.source.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
+    out.lower = open_lower(layer.place);
     out.layer = std::move(layer);
     return out;
 }

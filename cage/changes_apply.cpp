@@ -68,7 +68,7 @@ public:
 
     void keep(const Change& change, const std::string& relative) {
         if (!change.refused.empty()) throw Error(Errc::denied, change.refused);
-        if (!tree_.lower) throw Error(Errc::not_found, "its folder is gone");
+        if (!tree_.lower) throw Error(Errc::not_found, "its folder is gone, or is a link now");
         if (change.kind == Change::Kind::deleted) {
             const auto [folder, name] = split_path(relative);
             const auto parent = open_inside(tree_.lower.get(), folder, O_PATH | O_DIRECTORY);

@@ -306,7 +306,8 @@ UniqueFd open_beneath(const Source& source) {
             );
         root.reset(::open(source.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
         if (!root) throw_errno("open", source.root);
-        how.resolve |= RESOLVE_BENEATH;
+        // What agents write to: a link there would choose what is bound, be it a protected path.
+        how.resolve |= RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
         path = path.substr(std::min(path.size(), source.root.size()));
         path.erase(0, path.find_first_not_of('/'));
         if (path.empty()) path = ".";
@@ -356,11 +357,10 @@ std::vector<UniqueFd> open_sources(const std::vector<Source>& sources) {
         out.push_back(open_beneath(source));
         if (out.back()) continue;
         const int error = errno;
-        const auto code = error == ENOENT                    ? Errc::not_found
-                          : error == EXDEV || error == ELOOP ? Errc::denied
-                                                             : Errc::io;
-        const auto why =
-            error == EXDEV ? "leads out of \"" + source.root + "\"" : ::strerror(error);
+        const auto code = error == ENOENT  ? Errc::not_found
+                          : error == ELOOP ? Errc::denied
+                                           : Errc::io;
+        const auto* why = error == ELOOP ? "is or lies behind a symbolic link" : ::strerror(error);
         throw Error(code, fmt::format("{}: open \"{}\": {}", source.rule, source.path, why));
     }
     return out;

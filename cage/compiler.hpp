@@ -111,8 +111,8 @@ std::size_t first_source_index(const CageSpec& spec) noexcept;
 /// and the path: a source that is missing, a target that is relative, reserved, or cannot be made.
 CompiledCage compile(const CageSpec& spec, const HostView& host);
 
-/// Opens every source as an O_PATH descriptor, beneath its root where it has one and never through
-/// a magic link (openat2). Throws Error naming the rule and the path.
+/// Opens every source as an O_PATH descriptor, never through a magic link (openat2); where it has a
+/// root beneath that, and through no link at all. Throws Error naming the rule and the path.
 std::vector<UniqueFd> open_sources(const std::vector<Source>& sources);
 
 /// The words of an argument list with "{fd:N}" style places, one word a line; for golden files and

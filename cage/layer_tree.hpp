@@ -16,7 +16,7 @@ namespace volary::cage {
 struct LayerTree {
     Layer layer;
     UniqueFd upper;
-    UniqueFd lower;  ///< empty when the folder is gone
+    UniqueFd lower;  ///< empty when the folder is gone or a link
 
     /// Throws Error{io} when the layer cannot be opened.
     static LayerTree open(Layer layer);

@@ -103,7 +103,8 @@ void CageBuilder::read_fs_entry(const Node& entry, const std::string& path) {
     } else if (rule.source.empty()) {
         return;
     } else {
-        rule.target = std::string(kWorkspace) + rule.source.substr(folder_.root().size());
+        rule.target = std::string(kWorkspace);
+        if (!place.relative.empty()) rule.target += "/" + place.relative;
     }
     if (!check_target(entry, path, rule)) return;
     add_fs_rule(entry, path, std::move(rule), place);
@@ -176,7 +177,9 @@ bool CageBuilder::resolve_source(
         );
         return false;
     }
-    rule.source = place->source;
+    // Where its links lead now: one that an agent plants later is followed by nobody.
+    rule.source = folder_.root();
+    if (!place->resolved.empty()) rule.source += "/" + place->resolved;
     rule.root = folder_.root();
     found = std::move(*place);
     return true;
@@ -218,7 +221,11 @@ void CageBuilder::protect_configuration() {
     std::vector<FsRule> added;
     for (const auto& [name, reason] : protected_paths()) {
         const auto target = fmt::format("{}/{}", kWorkspace, name);
-        if (targets_.contains(target) || !folder_.exists(std::string(name))) continue;
+        if (targets_.contains(target)) continue;
+        const auto place =
+            folder_.resolve(fmt::format("project:/{}", name), ProjectFolder::Want::anything);
+        // A mount cannot hold a link.
+        if (!place || place->resolved != name) continue;
         const auto covered = std::ranges::any_of(built_.policy.fs, [&](const FsRule& rule) {
             return takes_changes(rule.mode) && is_within(target, rule.target);
         });

@@ -155,7 +155,8 @@ FsRule make_fs_grant(
             Errc::invalid, fmt::format("body.fs.path: \"{}\": {}", path, place.error().message)
         );
     if (mode == "rw") refuse_protected(*place);
-    return fs_rule(project.root, place->relative, mode);
+    // Where its links lead: a cage follows none of them, and finds it at its own place.
+    return fs_rule(project.root, place->resolved, mode);
 }
 
 std::vector<GrantRule> grants_for(

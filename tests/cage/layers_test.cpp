@@ -184,6 +184,34 @@ TEST_CASE("links are kept as links and never followed", "[changes]") {
     CHECK(read_file(one.host / "down/secret") == "planted");
 }
 
+TEST_CASE("a link in the place of the folder itself is not followed", "[changes]") {
+    Layered one;
+    write_file(one.host / "data/mine", "mine");
+    write_file(one.host / ".git/hooks/post-merge", "good");
+    write_file(one.folder / "outside/mine", "foreign");
+    (void)LayersFolder::open(one.layers).layer({"/data", one.host / "data", one.host});
+    const auto upper = fs::path(one.layers) / layer_name("/data") / "upper";
+    write_file(upper / "post-merge", "evil");
+    REQUIRE(::mknod((upper / "mine").c_str(), S_IFCHR, makedev(0, 0)) == 0);
+
+    // An agent that may write beside it swaps the folder.
+    fs::rename(one.host / "data", one.host / "moved");
+    const auto target = GENERATE(as<std::string>{}, "outside", "host/.git/hooks");
+    fs::create_directory_symlink(one.folder / target, one.host / "data");
+    const auto done = keep_changes(one.layers, {});
+    CHECK(done.count == 0);
+    CHECK(read_file(one.host / ".git/hooks/post-merge") == "good");
+    CHECK(read_file(one.folder / "outside/mine") == "foreign");
+    CHECK_FALSE(fs::exists(one.folder / "outside/post-merge"));
+    CHECK_THAT(one.diff("/data/post-merge"), Contains("+evil"));
+
+    fs::remove(one.host / "data");
+    fs::rename(one.host / "moved", one.host / "data");
+    CHECK(keep_changes(one.layers, {}).refused.empty());
+    CHECK(read_file(one.host / "data/post-merge") == "evil");
+    CHECK_FALSE(fs::exists(one.host / "data/mine"));
+}
+
 TEST_CASE("holes stay holes, and a file without permissions is read", "[changes]") {
     Layered one;
     write_file(one.upper / "sparse", "x");

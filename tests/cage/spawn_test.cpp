@@ -122,9 +122,14 @@ TEST_CASE("a source that leaves its root or is missing refuses the cage", "[cage
     Aviary aviary;
     const auto root = aviary.folder.string();
     std::filesystem::create_symlink("/etc", aviary.folder / "leak");
+    // Also one within the root: somebody who writes there would choose what is bound.
+    std::filesystem::create_directories(aviary.folder / ".git/hooks");
+    std::filesystem::create_symlink(".git/hooks", aviary.folder / "out");
     auto request = aviary.request({"/bin/true"});
-    request.policy.fs = {{root + "/leak", root, FsMode::ro, "/leak"}};
-    CHECK_THAT(aviary.refusal(request), Contains("fs[0]") && Contains("leads out of"));
+    for (const auto* path : {"/leak", "/leak/ssl", "/out"}) {
+        request.policy.fs = {{root + path, root, FsMode::rw, "/leak"}};
+        CHECK_THAT(aviary.refusal(request), Contains("fs[0]") && Contains("symbolic link"));
+    }
     request.policy.fs = {{root + "/absent", root, FsMode::ro, "/absent"}};
     CHECK_THAT(aviary.refusal(request), Contains("fs[0]") && Contains("No such file"));
     request.policy.fs = {{"", "", FsMode::tmp, "/workspace/leak/x"}};

@@ -255,6 +255,22 @@ TEST_CASE("no other place, link or layer shows a child what its parent has not",
     CHECK_THAT(problems[0], Catch::Contains("\"primary\""));
 }
 
+TEST_CASE("a link is taken for what it leads to when the file is read", "[dsl]") {
+    const TempProject folder;
+    folder.write("releases/5/page", "x");
+    std::filesystem::create_directory_symlink("releases/5", folder.root() / "current");
+    // A protected path that is a link cannot be held by a mount.
+    std::filesystem::create_symlink("releases/5/page", folder.root() / ".envrc");
+    folder.project(std::string(kSmallest) + R"(  cage:
+    fs: [ { path: project:/, mode: rw }, { path: project:/current, mode: ro, at: /c } ]
+)");
+    const auto cage = load_ok(folder).primary.cage;
+    REQUIRE(cage.fs.size() == 2);
+    CHECK(cage.fs[0].source == folder.root() / "releases/5");
+    CHECK(cage.fs[0].target == "/c");
+    CHECK(cage.fs[1].target == "/workspace/.volary");
+}
+
 TEST_CASE("a place that the parent has elsewhere is the child's, too", "[dsl]") {
     const TempProject folder;
     family(

@@ -179,6 +179,9 @@ TEST_CASE("a folder is granted beneath the project and never onto a protected pa
     CHECK(rule.root == folder.root);
     CHECK(rule.target == "/workspace/data");
     CHECK(rule.mode == FsMode::rw);
+    std::filesystem::create_directory_symlink("data", folder.root + "/link");
+    CHECK(make_fs_grant(project, "project:/link/deep", "ro").source == folder.root + "/data/deep");
+    CHECK(make_fs_grant(project, "project:/link/deep", "ro").target == "/workspace/data/deep");
     CHECK(make_fs_grant(project, "/workspace/data/deep", "ro").target == "/workspace/data/deep");
     CHECK(make_fs_grant(project, "project:/.volary", "ro").mode == FsMode::ro);
     for (const auto* path :
