@@ -16,10 +16,13 @@ void append_integer(std::string& out, std::int64_t value) {
 
 }  // namespace
 
+EventView view_of(const Event& event) {
+    return {event.session.str(), event.seq,       event.at,  event.kind,
+            event.actor,         event.run.str(), event.body};
+}
+
 void append_event_json(std::string& out, const Event& event) {
-    const EventView view{event.session.str(), event.seq,       event.at,  event.kind,
-                         event.actor,         event.run.str(), event.body};
-    append_event_json(out, view);
+    append_event_json(out, view_of(event));
 }
 
 void append_event_json(std::string& out, const EventView& event) {

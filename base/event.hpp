@@ -33,6 +33,8 @@ struct EventView {
     std::string_view body;
 };
 
+EventView view_of(const Event& event);
+
 /// The event as the API sends it:
 /// {"session","seq","at","kind","actor","run" (null when empty),"body"}.
 std::string event_json(const Event& event);

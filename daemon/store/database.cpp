@@ -88,6 +88,13 @@ Statement& Statement::bind(std::int64_t value) {
     return *this;
 }
 
+Statement& Statement::bind_bytes(std::string_view value) {
+    const char* data = value.data() == nullptr ? "" : value.data();
+    const int place = next_parameter_++;
+    check(sqlite3_bind_blob64(stmt_.get(), place, data, value.size(), SQLITE_TRANSIENT), "bind");
+    return *this;
+}
+
 Statement& Statement::bind_null() {
     check(sqlite3_bind_null(stmt_.get(), next_parameter_++), "bind");
     return *this;
@@ -120,6 +127,12 @@ std::string_view Statement::view(int column) const {
     // The text call comes first: it may convert, and the size is that of what it gave.
     const auto size = static_cast<std::size_t>(sqlite3_column_bytes(stmt_.get(), column));
     return {data, size};
+}
+
+std::string_view Statement::bytes(int column) const {
+    const auto* data = static_cast<const char*>(sqlite3_column_blob(stmt_.get(), column));
+    if (data == nullptr) return {};
+    return {data, static_cast<std::size_t>(sqlite3_column_bytes(stmt_.get(), column))};
 }
 
 std::string Statement::text(int column) const { return std::string(view(column)); }

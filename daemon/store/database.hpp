@@ -39,6 +39,8 @@ public:
     Statement& bind(std::string_view value);
     Statement& bind(std::int64_t value);
     Statement& bind_null();
+    /// A BLOB.
+    Statement& bind_bytes(std::string_view value);
     /// NULL for an empty text.
     Statement& bind_optional(std::string_view value);
 
@@ -54,6 +56,8 @@ public:
     std::string text(int column) const;
     /// Valid until the next step() or the end of the statement. Empty for NULL.
     std::string_view view(int column) const;
+    /// The same for a BLOB.
+    std::string_view bytes(int column) const;
     std::int64_t integer(int column) const;
     bool is_null(int column) const;
 

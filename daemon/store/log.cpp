@@ -2,6 +2,7 @@
 #include "daemon/store/log.hpp"
 
 #include "base/error.hpp"
+#include "daemon/store/chain.hpp"
 
 #include <algorithm>
 #include <optional>
@@ -89,14 +90,28 @@ void advance_session(Database& db, std::int64_t no, const Append& append, std::i
     advance.bind(no).bind(last).bind(append.events.back().at).exec();
 }
 
+/// The hash of the last event before `seq`.
+EventHash head_before(Database& db, std::int64_t no, std::int64_t seq) {
+    if (seq == 1) return kNoEvents;
+    auto find = db.prepare("SELECT hash FROM event WHERE session = ?1 AND seq = ?2");
+    find.bind(no).bind(seq - 1);
+    const auto hash = find.step() ? hash_from_bytes(find.bytes(0)) : std::nullopt;
+    if (!hash) throw Error(Errc::internal, fmt::format("event {} has no hash", seq - 1));
+    return *hash;
+}
+
 void insert_events(Database& db, std::int64_t no, const std::vector<Event>& events) {
+    if (events.empty()) return;
+    auto head = head_before(db, no, events.front().seq);
     auto insert = db.prepare(
-        "INSERT INTO event (session, seq, at, kind, actor, run, body)"
-        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"
+        "INSERT INTO event (session, seq, at, kind, actor, run, body, hash)"
+        " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)"
     );
     for (const auto& event : events) {
+        head = hash_after(head, view_of(event));
         insert.bind(no).bind(event.seq).bind(event.at).bind(event.kind);
-        insert.bind(event.actor).bind_optional(event.run.str()).bind(event.body).exec();
+        insert.bind(event.actor).bind_optional(event.run.str()).bind(event.body);
+        insert.bind_bytes(bytes_of(head)).exec();
         insert.reset();
     }
 }
@@ -107,7 +122,7 @@ void put_runs(Database& db, const std::vector<RunRow>& runs) {
             "INSERT INTO run (id, session, status, outcome, created_at, updated_at)"
             " VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET"
             " status = excluded.status, outcome = excluded.outcome,"
-            " updated_at = excluded.updated_at"
+            " updated_at = excluded.updated_at WHERE session = excluded.session"
         );
         put.bind(run.id.str()).bind(run.session.str()).bind(run.status).bind(run.outcome);
         put.bind(run.created_at).bind(run.updated_at).exec();
@@ -161,7 +176,7 @@ void insert_idempotency(Database& db, const IdempotencyRow& row) {
     );
 }
 
-EventView view_of(const Statement& row, const SessionId& session) {
+EventView row_view(const Statement& row, const SessionId& session) {
     return {session.str(), row.integer(0), row.integer(1), row.view(2),
             row.view(3),   row.view(4),    row.view(5)};
 }
@@ -214,6 +229,43 @@ std::vector<CheckpointRow> list_checkpoints(Database& db, const SessionId& sessi
     return rows;
 }
 
+std::string export_after(
+    Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
+) {
+    auto list = db.prepare(
+        "SELECT seq, at, kind, actor, run, body, hash FROM event"
+        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3"
+    );
+    list.bind(session.str()).bind(after).bind(clamp_limit(limit));
+    std::string lines;
+    while (lines.size() < kMaxPageBytes && list.step()) {
+        append_event_json(lines, row_view(list, session));
+        lines.pop_back();
+        const auto hash = hash_from_bytes(list.bytes(6));
+        lines += fmt::format(",\"hash\":\"{}\"}}\n", hash ? hex_of(*hash) : "");
+    }
+    return lines;
+}
+
+ChainVerdict verify_chain(Database& db, const SessionId& session) {
+    auto find = db.prepare("SELECT no, last_seq FROM session WHERE id = ?1");
+    find.bind(session.str());
+    if (!find.step()) throw Error(Errc::not_found, "no session " + session.str());
+    const auto last_seq = find.integer(1);
+    auto list = db.prepare(
+        "SELECT seq, at, kind, actor, run, body, hash FROM event WHERE session = ?1 ORDER BY seq"
+    );
+    list.bind(find.integer(0));
+    ChainCheck check(session);
+    while (list.step() && check.take(row_view(list, session), list.bytes(6))) {
+    }
+    ChainVerdict verdict{check.events(), hex_of(check.head()), check.problem()};
+    if (verdict.problem.empty() && verdict.events != last_seq)
+        verdict.problem =
+            fmt::format("the log ends at event {}, but {} were written", verdict.events, last_seq);
+    return verdict;
+}
+
 std::vector<Event> list_events(
     Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
 ) {
@@ -243,7 +295,7 @@ std::string page_after(
     std::string page = "[";
     while (page.size() < kMaxPageBytes && list.step()) {
         if (page.size() > 1) page.push_back(',');
-        append_event_json(page, view_of(list, session));
+        append_event_json(page, row_view(list, session));
     }
     page.push_back(']');
     return page;
@@ -263,7 +315,7 @@ std::string page_before(
     std::vector<std::pair<std::size_t, std::size_t>> pieces;
     while (newest_first.size() < kMaxPageBytes && list.step()) {
         const auto from = newest_first.size();
-        append_event_json(newest_first, view_of(list, session));
+        append_event_json(newest_first, row_view(list, session));
         pieces.emplace_back(from, newest_first.size() - from);
     }
     std::string page = "[";

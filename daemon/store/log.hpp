@@ -17,6 +17,12 @@ void append_to_log(Database& db, const Append& append);
 void put_checkpoints(Database& db, const std::vector<CheckpointRow>& rows);
 
 std::vector<CheckpointRow> list_checkpoints(Database& db, const SessionId& session);
+/// Lines of an export (docs/durability.md), at most `limit` events and about 8 MiB.
+std::string export_after(
+    Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
+);
+/// Reads the whole log of a session in one snapshot. Throws not_found.
+ChainVerdict verify_chain(Database& db, const SessionId& session);
 std::vector<Event> list_events(
     Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
 );

@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "base/unique_fd.hpp"
+#include "daemon/store/chain.hpp"
 #include "daemon/store/schema.hpp"
 
 #include <cstdio>
@@ -138,7 +139,26 @@ CREATE INDEX connection_by_session ON connection(session, id);
 CREATE INDEX connection_by_cage ON connection(cage, id);
 )sql";
 
-constexpr Migration kMigrations[] = {{1, kFirst}, {2, kCages}};
+// Behind `body`: a page of the log is read without it.
+constexpr const char* kChain = "ALTER TABLE event ADD COLUMN hash BLOB";
+
+void hash_log(Database& db) {
+    auto list = db.prepare(
+        "SELECT e.rowid, s.id, e.seq, e.at, e.kind, e.actor, e.run, e.body"
+        " FROM event e JOIN session s ON s.no = e.session ORDER BY e.session, e.seq"
+    );
+    auto put = db.prepare("UPDATE event SET hash = ?2 WHERE rowid = ?1");
+    auto head = kNoEvents;
+    while (list.step()) {
+        const EventView event{list.view(1), list.integer(2), list.integer(3), list.view(4),
+                              list.view(5), list.view(6),    list.view(7)};
+        head = hash_after(event.seq == 1 ? kNoEvents : head, event);
+        put.bind(list.integer(0)).bind_bytes(bytes_of(head)).exec();
+        put.reset();
+    }
+}
+
+constexpr Migration kMigrations[] = {{1, kFirst}, {2, kCages}, {3, kChain, hash_log}};
 
 void sync_file(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
@@ -182,6 +202,7 @@ void migrate(Database& db, std::span<const Migration> steps) {
         try {
             Transaction transaction(db);
             db.exec(step.sql);
+            if (step.fill != nullptr) step.fill(db);
             db.exec(fmt::format("PRAGMA user_version = {}", step.version).c_str());
             db.exec(fmt::format("PRAGMA application_id = {}", kApplicationId).c_str());
             transaction.commit();

@@ -14,6 +14,8 @@ namespace volary::store {
 struct Migration {
     std::int64_t version;
     const char* sql;
+    /// What SQL alone cannot do, after `sql` in the same transaction.
+    void (*fill)(Database& db) = nullptr;
 };
 
 /// All migrations of this program, ascending from 1.

@@ -138,6 +138,13 @@ struct SessionPage {
     std::int64_t total = 0;            ///< all that match the filter
 };
 
+/// What following the hashes of a session's log gave.
+struct ChainVerdict {
+    std::int64_t events = 0;  ///< that hold, from the first
+    std::string head;         ///< hex of the hash of the last of them
+    std::string problem;      ///< in words; empty: the log is what was written
+};
+
 struct Counts {
     std::int64_t projects = 0;
     std::int64_t sessions = 0;

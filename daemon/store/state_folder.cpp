@@ -60,16 +60,14 @@ std::uint32_t big_endian(const unsigned char* bytes, std::size_t size) {
     return value;
 }
 
-/// True when there is a database; false for an empty (new) file. Throws when it is neither.
-bool check_header(const std::string& path) {
-    const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-    if (!fd) refuse_folder(folder_of(path), errno);
+/// Throws when an open file is no whole SQLite database; false when it is empty.
+bool check_header(int fd, const std::string& path) {
     struct stat info{};
-    if (::fstat(fd.get(), &info) != 0) throw_errno("stat", path);
+    if (::fstat(fd, &info) != 0) throw_errno("stat", path);
     if (!S_ISREG(info.st_mode)) refuse_file(path, "is not a regular file");
     if (info.st_size == 0) return false;
     std::array<unsigned char, kHeaderSize> header{};
-    const auto got = ::pread(fd.get(), header.data(), header.size(), 0);
+    const auto got = ::pread(fd, header.data(), header.size(), 0);
     if (got < 0) throw_errno("read", path);
     const bool magic = std::memcmp(header.data(), kMagic.data(), kMagic.size()) == 0;
     if (static_cast<std::size_t>(got) < kHeaderSize || !magic)
@@ -82,6 +80,13 @@ bool check_header(const std::string& path) {
     const std::int64_t pages = big_endian(&header[kPageCountAt], 4);
     if (info.st_size < page_size * pages) refuse_file(path, "is damaged (it was cut short)");
     return true;
+}
+
+/// True when there is a database; false for an empty (new) file. Throws when it is neither.
+bool check_own_header(const std::string& path) {
+    const UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+    if (!fd) refuse_folder(folder_of(path), errno);
+    return check_header(fd.get(), path);
 }
 
 /// Reads the schema and the root page of every table.
@@ -132,7 +137,7 @@ StateLock StateLock::take(const std::string& folder) {
 }
 
 std::unique_ptr<Database> open_database(const std::string& path) {
-    const bool existed = check_header(path);
+    const bool existed = check_own_header(path);
     std::unique_ptr<Database> db;
     try {
         db = std::make_unique<Database>(path, OpenMode::read_write);
@@ -153,6 +158,19 @@ std::unique_ptr<Database> open_database(const std::string& path) {
     // A WAL that once grew (a reader held it) gives its space back.
     db->exec("PRAGMA journal_size_limit = 33554432");
     migrate(*db, migrations());
+    return db;
+}
+
+std::unique_ptr<Database> open_to_read(const std::string& path) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd)
+        throw Error(
+            Errc::unavailable, fmt::format("cannot read \"{}\": {}", path, std::strerror(errno))
+        );
+    const bool holds_something = check_header(fd.get(), path);
+    auto db = std::make_unique<Database>(path, OpenMode::read_only);
+    if (!holds_something || db->integer("PRAGMA application_id") != kApplicationId)
+        throw Error(Errc::unavailable, fmt::format("\"{}\" is no database of volary", path));
     return db;
 }
 

@@ -31,4 +31,8 @@ std::string folder_of(const std::string& path);
 /// is checked here: a check of every page takes time in proportion to the file.
 std::unique_ptr<Database> open_database(const std::string& path);
 
+/// Opens a volary database for reading, where it is and whatever its version. Throws
+/// Error{unavailable} when it is missing, cannot be read, or is no database of ours.
+std::unique_ptr<Database> open_to_read(const std::string& path);
+
 }  // namespace volary::store

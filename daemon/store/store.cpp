@@ -130,6 +130,20 @@ asio::awaitable<std::vector<Event>> Store::events(
     return impl_->read(std::move(work));
 }
 
+asio::awaitable<std::string> Store::export_lines(
+    SessionId session, std::int64_t after, std::int64_t limit
+) {
+    auto work = [session = std::move(session), after, limit](Database& db) {
+        return export_after(db, session, after, limit);
+    };
+    return impl_->read(std::move(work));
+}
+
+asio::awaitable<ChainVerdict> Store::verify(SessionId session) {
+    auto work = [session = std::move(session)](Database& db) { return verify_chain(db, session); };
+    return impl_->read(std::move(work));
+}
+
 asio::awaitable<std::optional<SessionRow>> Store::find_session(SessionId session) {
     auto work = [session = std::move(session)](Database& db) {
         return store::find_session(db, session);
@@ -252,6 +266,25 @@ asio::awaitable<std::int64_t> Store::prune() {
 }
 
 asio::awaitable<Counts> Store::counts() { return impl_->read(&count_rows); }
+
+asio::awaitable<BackupFile> Store::back_up(std::size_t keep) {
+    auto work = [keep, now = impl_->now()](Database& db) {
+        const auto folder = backups_beside(db.path());
+        auto made = create_backup(db, folder, now);
+        (void)keep_backups(folder, keep);
+        return made;
+    };
+    return impl_->read(std::move(work));
+}
+
+asio::awaitable<std::vector<BackupFile>> Store::backups() {
+    const auto work = [](Database& db) { return list_backups(backups_beside(db.path())); };
+    return impl_->read(work);
+}
+
+asio::awaitable<std::vector<std::string>> Store::check_pages() {
+    return impl_->read(&store::check_pages);
+}
 
 asio::awaitable<void> Store::close() { return impl_->close(); }
 

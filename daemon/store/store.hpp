@@ -3,6 +3,7 @@
 
 #include "base/asio.hpp"
 #include "base/clock.hpp"
+#include "daemon/store/backup.hpp"
 #include "daemon/store/rows.hpp"
 
 #include <cstdint>
@@ -65,6 +66,13 @@ public:
         SessionId session, std::int64_t after, std::int64_t limit
     );
 
+    /// Lines of an export: docs/durability.md.
+    asio::awaitable<std::string> export_lines(
+        SessionId session, std::int64_t after, std::int64_t limit
+    );
+    /// Follows the hashes of a whole log. Throws not_found.
+    asio::awaitable<ChainVerdict> verify(SessionId session);
+
     asio::awaitable<std::optional<SessionRow>> find_session(SessionId session);
     asio::awaitable<SessionPage> sessions(SessionFilter filter);
     /// With `state`, oldest first: what a start has to recover.
@@ -109,6 +117,14 @@ public:
     asio::awaitable<std::int64_t> prune();
 
     asio::awaitable<Counts> counts();
+
+    /// A consistent copy in the folder `backups` beside the database, while everything else goes
+    /// on; older ones beyond the newest `keep` go.
+    asio::awaitable<BackupFile> back_up(std::size_t keep);
+    asio::awaitable<std::vector<BackupFile>> backups();
+    /// Reads every page (seconds for a large file): what is damaged in words, empty when all is
+    /// whole.
+    asio::awaitable<std::vector<std::string>> check_pages();
 
     /// Refuses new requests, answers those that wait, closes the connections (which folds the
     /// WAL into the database) and releases the lock.
