@@ -60,6 +60,7 @@ private:
     void add_grant_routes();
     void add_changes_routes();
     void add_port_routes();
+    void add_history_routes();
     void add_stream_route();
 
     Services services_;

@@ -250,6 +250,7 @@ Api::Api(Services services, http::Router& router) : services_(services), router_
     add_grant_routes();
     add_changes_routes();
     add_port_routes();
+    add_history_routes();
     add_stream_route();
 }
 

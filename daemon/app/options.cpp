@@ -44,6 +44,8 @@ struct Options {
     cli::GrantOptions grant;
     cli::ChangesOptions changes;
     cli::ForwardOptions forward;
+    cli::ExportOptions session_export;
+    std::int64_t keep = 7;
     std::string session;
     std::string run;
     std::string project;
@@ -131,6 +133,58 @@ void add_plan(CLI::App& session, Options& o) {
     plan->add_option("--status", o.plan_status, "pending, in_progress or completed");
 }
 
+void add_history(CLI::App& session, Options& o) {
+    auto* verify =
+        add_verb(session, o, "verify", "prove that nobody changed a session's log", [&o] {
+            return cli::session_verify(o.context, o.session, o.path == "." ? "" : o.path);
+        });
+    auto* which = verify->add_option_group("which", "one of these");
+    which->add_option("session", o.session, "session id");
+    which->add_option("--file", o.path, "an export instead (needs no daemon)");
+    which->require_option(1);
+    auto* out = add_verb(session, o, "export", "write a whole session to a file", [&o] {
+        return cli::session_export(o.context, o.session_export);
+    });
+    out->add_option("session", o.session_export.session, "session id")->required();
+    out->add_option("file", o.session_export.file, "a new file; - for standard output")->required();
+    auto* in = add_verb(session, o, "import", "take over an exported session", [&o] {
+        return cli::session_import(o.context, o.path);
+    });
+    in->add_option("file", o.path, "what `session export` wrote")->required();
+}
+
+/// Offline verbs read and write what belongs to the daemon's user.
+std::string own_state(const ServeOptions& options) {
+    if (is_root()) become_system_user({});
+    return serve_config(options).state;
+}
+
+void add_backup(CLI::App& app, Options& o) {
+    auto* backup = app.add_subcommand("backup", "copies of the daemon's database");
+    backup->require_subcommand(1);
+    auto* create = add_verb(*backup, o, "create", "copy it while the daemon runs, verified", [&o] {
+        return cli::backup_create(o.context, o.keep);
+    });
+    create->add_option("--keep", o.keep, "how many of the newest stay")
+        ->check(CLI::Range(1, 1000))
+        ->capture_default_str();
+    add_verb(*backup, o, "list", "newest first", [&o] { return cli::backup_list(o.context); });
+    auto* verify =
+        add_verb(*backup, o, "verify", "read every page and log (needs no daemon)", [&o] {
+            if (is_root()) become_system_user({});
+            return cli::backup_verify(o.context, o.path);
+        });
+    verify->add_option("file", o.path, "a backup, or the volary.db of a stopped daemon")
+        ->required();
+    auto* restore = add_verb(*backup, o, "restore", "put a backup in place of the database", [&o] {
+        return cli::backup_restore(o.context, o.path, own_state(o.serve));
+    });
+    restore->add_option("file", o.path, "a backup")->required();
+    restore->add_option("--state", o.serve.state, "the state folder; no daemon may run on it")
+        ->envname("VOLARY_STATE");
+    restore->add_option("--config", o.serve.config, "TOML file that names it");
+}
+
 void add_session(CLI::App& app, Options& o) {
     auto* session = app.add_subcommand("session", "list, show and control sessions");
     session->require_subcommand(1);
@@ -155,6 +209,7 @@ void add_session(CLI::App& app, Options& o) {
     act("resume", "go on; agents are told of edits");
     act("stop", "end the run and everything below it");
     add_plan(*session, o);
+    add_history(*session, o);
     auto* cancel = add_verb(*session, o, "cancel", "cancel a queued message", [&o] {
         return cli::session_cancel(o.context, o.session, o.run);
     });
@@ -326,6 +381,7 @@ int run_command_line(int argc, char** argv) {
     add_project(app, options);
     add_dsl(app, options);
     add_cage(app, options);
+    add_backup(app, options);
     add_rest(app, options);
     try {
         app.parse(argc, argv);

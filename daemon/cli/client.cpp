@@ -82,13 +82,44 @@ asio::awaitable<std::string> Client::text(std::string path) {
     co_return std::string(response.payload());
 }
 
-asio::awaitable<Json> Client::act(std::string method, std::string path, Json body) {
+asio::awaitable<void> Client::download(
+    std::string path, std::function<void(std::string_view)> piece
+) {
+    http::ClientRequest request;
+    request.target = std::move(path);
+    const auto take = [&](std::string_view bytes) {
+        piece(bytes);
+        return true;
+    };
+    const auto response = co_await http_->request(std::move(request), take);
+    if (response.status >= 400) answer_of(response);
+}
+
+namespace {
+
+http::ClientRequest act_request(
+    std::string method, std::string path, std::string content_type, std::string body
+) {
     http::ClientRequest request;
     request.method = std::move(method);
     request.target = std::move(path);
-    request.headers.add("Content-Type", "application/json");
+    request.headers.add("Content-Type", content_type);
     request.headers.add("Idempotency-Key", random_token(16));
-    request.body = dump_json(body);
+    request.body = std::move(body);
+    return request;
+}
+
+}  // namespace
+
+asio::awaitable<Json> Client::upload(std::string path, std::string content_type, std::string body) {
+    auto request = act_request("POST", std::move(path), std::move(content_type), std::move(body));
+    const auto response = co_await http_->request(std::move(request));
+    co_return answer_of(response);
+}
+
+asio::awaitable<Json> Client::act(std::string method, std::string path, Json body) {
+    auto request =
+        act_request(std::move(method), std::move(path), "application/json", dump_json(body));
     const auto response = co_await http_->request(std::move(request));
     co_return answer_of(response);
 }

@@ -35,6 +35,10 @@ public:
     asio::awaitable<Json> get(std::string path);
     /// An answer that is no JSON.
     asio::awaitable<std::string> text(std::string path);
+    /// Each piece of an answer's body as it comes; returns when all of it has come.
+    asio::awaitable<void> download(std::string path, std::function<void(std::string_view)> piece);
+    /// Sends one act whose body is no JSON.
+    asio::awaitable<Json> upload(std::string path, std::string content_type, std::string body);
     /// Sends one act under an Idempotency-Key of its own.
     asio::awaitable<Json> act(std::string method, std::string path, Json body);
 

@@ -47,6 +47,24 @@ int session_plan(const Context& context, const PlanOptions& options);
 /// Cancels a queued message by its run.
 int session_cancel(const Context& context, const std::string& session, const std::string& run);
 
+/// Follows the hashes of a session's log; with `file`, of an export (this needs no daemon). 1 when
+/// something was changed.
+int session_verify(const Context& context, const std::string& session, const std::string& file);
+
+struct ExportOptions {
+    std::string session;
+    std::string file;  ///< must not exist; "-": standard output
+};
+int session_export(const Context& context, const ExportOptions& options);
+int session_import(const Context& context, const std::string& file);
+
+/// `keep`: how many of the newest backups stay.
+int backup_create(const Context& context, std::int64_t keep);
+int backup_list(const Context& context);
+// These need no daemon; restore refuses while one runs on that state folder.
+int backup_verify(const Context& context, const std::string& file);
+int backup_restore(const Context& context, const std::string& file, const std::string& state);
+
 int project_add(const Context& context, const std::string& path);
 int project_list(const Context& context);
 int project_show(const Context& context, const std::string& name);

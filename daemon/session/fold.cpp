@@ -149,6 +149,13 @@ void cage_denied(State& state, const Event&, const Json& body) {
     if (cage != nullptr) cage->denials += body.value("count", std::int64_t{1});
 }
 
+void imported(State& state, const Event&, const Json&) {
+    // Another daemon, or the same one at another time, allowed and held these.
+    state.grants.clear();
+    state.agent_sessions.clear();
+    for (auto& cage : state.cages) cage.running = false;
+}
+
 void cage_granted(State& state, const Event& event, const Json& body) {
     Granted grant;
     grant.seq = event.seq;
@@ -260,6 +267,7 @@ void invocation_finished(State& state, const Event& event, const Json& body) {
 const std::unordered_map<std::string_view, Handler>& handlers() {
     static const std::unordered_map<std::string_view, Handler> table = {
         {"session.created", created},
+        {"session.imported", imported},
         {"message.user", message_user},
         {"message.cancelled", message_cancelled},
         {"run.started", run_started},

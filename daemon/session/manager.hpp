@@ -25,6 +25,7 @@ namespace volary::session {
 
 class Hub;
 class Projects;
+struct SessionExport;
 
 /// One act of an operator, so that the same act sent twice is done once.
 struct Mutation {
@@ -40,6 +41,13 @@ struct OpenItem {
     InvocationId invocation;
     std::string kind;  ///< text, thought
     std::string text;
+};
+
+/// What reading a whole log gave.
+struct LogVerdict {
+    std::int64_t events = 0;
+    std::string head;     ///< hex of the last event's hash; tells two logs apart
+    std::string problem;  ///< in words; empty: all holds
 };
 
 /// Where the session's effects go: owned by this room, carried out by the agents.
@@ -123,6 +131,14 @@ public:
     void grant_done(const SessionId& session, std::int64_t granted);
     /// Waits for that; the grant with how it was applied. Nothing when it is forgotten by now.
     asio::awaitable<std::optional<Granted>> wait_grant(SessionId session, std::int64_t granted);
+
+    /// Takes over a session that was exported, here or on another host, as it was, and records that
+    /// (`session.imported`). What was allowed there is not allowed here, and what worked there is
+    /// lost. Throws conflict when a session of that id is here.
+    asio::awaitable<Answer> import(SessionExport what, Mutation mutation);
+
+    /// Reads a whole log: that nobody changed it, and that the state is what it folds to.
+    asio::awaitable<LogVerdict> verify(SessionId session);
 
     /// The session that a message without one goes to.
     asio::awaitable<std::optional<SessionId>> active_session(std::string project);
