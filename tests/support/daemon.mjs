@@ -66,6 +66,7 @@ export class Daemon {
    * scripts: {primary, scraper}: replies in place of the demo's. delay: ms between chunks.
    * edit: (folder) => changes the copy of the project first. add: false leaves it out.
    * config: text at the end of the operator's config.
+   * wrap: (program, arguments, daemon) => [program, arguments] that become the daemon.
    */
   static async start(test, options = {}) {
     const daemon = new Daemon();
@@ -76,6 +77,7 @@ export class Daemon {
     daemon.state = path.join(daemon.folder, "state");
     daemon.socket = path.join(daemon.folder, "volary.sock");
     daemon.config = options.config ?? "";
+    daemon.#wrap = options.wrap ?? ((program, args) => [program, args]);
     mkdirSync(daemon.state, { mode: 0o700 });
     await daemon.#startShop();
     daemon.#stageProject(options);
@@ -88,6 +90,7 @@ export class Daemon {
   log = "";
   #shop;
   #child;
+  #wrap;
 
   async #startShop() {
     this.#shop = spawn(path.join(bin, "record-shop"), ["--shop", "0", "--deploy", "0"], {
@@ -141,9 +144,8 @@ export class Daemon {
 
   /** Starts the daemon on the state folder (again). */
   async launch() {
-    const child = spawn(path.join(bin, "volary"), this.serveArguments(), {
-      stdio: ["ignore", "pipe", "pipe", "pipe"],
-    });
+    const [program, args] = this.#wrap(path.join(bin, "volary"), this.serveArguments(), this);
+    const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe", "pipe"] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk) => {
