@@ -2,6 +2,7 @@
 #include "cage/gatekeeper/data_plane.hpp"
 
 #include "base/error.hpp"
+#include "base/schedule.hpp"
 #include "cage/gatekeeper/net_io.hpp"
 
 #include <algorithm>
@@ -145,6 +146,7 @@ void DataPlane::Thread::add(std::shared_ptr<Pair> pair) {
 }
 
 void DataPlane::Thread::loop() {
+    prefer_bulk();
     std::array<epoll_event, kMaxEvents> events{};
     while (!closing_.load(std::memory_order_acquire)) {
         const int wait = ready_.empty() ? -1 : 0;

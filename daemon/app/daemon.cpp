@@ -4,6 +4,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/schedule.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
 #include "daemon/access/access.hpp"
@@ -295,6 +296,8 @@ int serve(const Config& config, int ready_fd) {
     std::signal(SIGPIPE, SIG_IGN);
     ensure_folder(config.state);
     raise_descriptor_limit();
+    // Cages and their relays may keep every CPU busy; who asks the daemon must not wait for them.
+    prefer_short_turns();
     asio::io_context loop(1);
     Daemon daemon(loop, config);
     std::exception_ptr failure;
