@@ -99,6 +99,8 @@ void Gatekeeper::CageNet::listen(UniqueFd socket, const SocketSpec& spec, Socket
             break;
     }
     names_.bound(spec);
+    // What it accepts inherits this.
+    send_at_once(socket.get());
     auto listener = make_descriptor(scope_.executor(), std::move(socket));
     scope_.spawn("accept", accept_loop(std::move(listener), std::move(target)));
 }

@@ -22,8 +22,8 @@ public:
     explicit Race(const asio::any_io_executor& executor) : executor_(executor), turn_(executor) {}
 
     /// Starts one attempt; it may have won or failed at once.
-    void start(const Address& address, std::uint16_t port) {
-        auto attempt = start_connect(executor_, address, port);
+    void start(const Address& address, std::uint16_t port, FirstWord first) {
+        auto attempt = start_connect(executor_, address, port, first);
         if (!attempt.socket) return;
         if (attempt.connected) {
             winner_ = std::move(attempt.socket);
@@ -84,7 +84,7 @@ std::vector<Address> interleave(const std::vector<Address>& addresses) {
 
 asio::awaitable<DescriptorPtr> dial_first(
     asio::any_io_executor executor, std::vector<Address> addresses, std::uint16_t port,
-    std::chrono::milliseconds stagger, std::chrono::milliseconds timeout
+    FirstWord first, std::chrono::milliseconds stagger, std::chrono::milliseconds timeout
 ) {
     const auto order = interleave(addresses);
     const auto count = std::min(order.size(), kMaxAttempts);
@@ -92,7 +92,7 @@ asio::awaitable<DescriptorPtr> dial_first(
     const auto race = std::make_shared<Race>(executor);
     for (std::size_t next = 0; !race->winner();) {
         const auto running = race->running();
-        if (next < count) race->start(order[next++], port);
+        if (next < count) race->start(order[next++], port, first);
         if (race->winner() || (race->running() == running && next < count)) continue;
         if (race->running() == 0 && next == count) break;
         const auto before = race->running();

@@ -16,7 +16,7 @@ std::vector<Address> interleave(const std::vector<Address>& addresses);
 /// when none stands after `timeout`.
 asio::awaitable<DescriptorPtr> dial_first(
     asio::any_io_executor executor, std::vector<Address> addresses, std::uint16_t port,
-    std::chrono::milliseconds stagger, std::chrono::milliseconds timeout
+    FirstWord first, std::chrono::milliseconds stagger, std::chrono::milliseconds timeout
 );
 
 }  // namespace volary::cage

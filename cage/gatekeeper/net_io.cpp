@@ -7,7 +7,6 @@
 #include <cstring>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <boost/asio/steady_timer.hpp>
@@ -54,20 +53,25 @@ asio::awaitable<bool> wait_ready(
 }
 
 ConnectAttempt start_connect(
-    const asio::any_io_executor& executor, const Address& address, std::uint16_t port
+    const asio::any_io_executor& executor, const Address& address, std::uint16_t port,
+    FirstWord first
 ) {
     const int family = address.v6 ? AF_INET6 : AF_INET;
     UniqueFd fd(::socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd) return {};
     sockaddr_storage storage{};
     const auto size = to_sockaddr(address, port, storage);
-    bool connected = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&storage), size) == 0;
+    const auto* to = reinterpret_cast<const sockaddr*>(&storage);
+    const int off = 0;
+    if (first == FirstWord::ours)
+        (void)::setsockopt(fd.get(), IPPROTO_TCP, TCP_QUICKACK, &off, sizeof off);
+    bool connected = ::connect(fd.get(), to, size) == 0;
     if (!connected && errno != EINPROGRESS) return {};
     if (!connected) {
-        // Over loopback it is decided by now, which saves a turn of the loop.
-        pollfd now{fd.get(), POLLOUT, 0};
-        connected = ::poll(&now, 1, 0) == 1;
-        if (connected && connect_error(fd.get()) != 0) return {};
+        // Over loopback it is decided by now, which asking again tells: it saves a turn of the
+        // loop.
+        connected = ::connect(fd.get(), to, size) == 0 || errno == EISCONN;
+        if (!connected && errno != EALREADY && errno != EINPROGRESS) return {};
     }
     return {make_descriptor(executor, std::move(fd)), connected};
 }

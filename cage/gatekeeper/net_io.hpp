@@ -33,8 +33,11 @@ struct ConnectAttempt {
     /// decided, and connect_error() says how.
     bool connected = false;
 };
+/// Who speaks first on a connection. Where we do, the handshake's last packet waits for our bytes.
+enum class FirstWord { theirs, ours };
 ConnectAttempt start_connect(
-    const asio::any_io_executor& executor, const Address& address, std::uint16_t port
+    const asio::any_io_executor& executor, const Address& address, std::uint16_t port,
+    FirstWord first
 );
 
 /// The socket's pending error, 0 for none.

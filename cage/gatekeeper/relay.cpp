@@ -69,9 +69,7 @@ Session::Session(SessionContext& context, UniqueFd client, SessionTarget target)
       client_(make_descriptor(context.executor, std::move(client))),
       upgrade_(context.executor),
       pair_ended_(context.executor),
-      deadline_(context.executor) {
-    send_at_once(client_->native_handle());
-}
+      deadline_(context.executor) {}
 
 asio::awaitable<void> Session::run(std::shared_ptr<Session> self) {
     const Running running(*self);
@@ -84,13 +82,14 @@ asio::awaitable<void> Session::run_down(std::shared_ptr<Session> self) {
 }
 
 asio::awaitable<void> Session::up() {
-    if (judge_.raw()) {
+    // Where nothing is judged nobody waits for the client to speak; what it said goes along.
+    if (judge_.raw() && take_pending() != Read::data) {
         const bool connected = co_await connect();
         if (!connected) co_return;
-    } else {
-        const bool any = target_.expectation.protocol == Expectation::Protocol::any;
-        arm(any ? Phase::silence : Phase::head,
-            any ? context_.config.silence : context_.config.head_timeout);
+        begin_relay();
+    } else if (judge_.raw()) {
+        const bool passed = co_await judge_pending();
+        if (!passed) co_return;
     }
     while (!judge_.raw()) {
         const auto read = co_await read_pending();
@@ -98,7 +97,10 @@ asio::awaitable<void> Session::up() {
         if (read == Read::data) go_on = co_await judge_pending();
         // A silent client waits for its peer's greeting; its own first bytes are judged all the
         // same when they come, so silence opens no way around the check.
-        if (read == Read::silent && !upstream_.stream) go_on = co_await connect();
+        if (read == Read::silent && !upstream_.stream) {
+            go_on = co_await connect();
+            if (go_on) begin_relay();
+        }
         if (read == Read::end && upstream_.stream) upstream_.stream->finish();
         if (!go_on) co_return;
     }
@@ -121,21 +123,32 @@ asio::awaitable<void> Session::down() {
     if (!ended) abort(verdict_);
 }
 
+Session::Read Session::take_pending() {
+    if (aborted_) return Read::over;
+    const auto room = std::min(context_.scratch.size(), kMaxPending - pending_.size());
+    const auto got = ::recv(client_->native_handle(), context_.scratch.data(), room, 0);
+    if (got == 0) return Read::end;
+    if (got < 0 && would_block()) return Read::nothing;
+    if (got < 0) {
+        abort(verdict_);
+        return Read::over;
+    }
+    pending_.append(context_.scratch.data(), static_cast<std::size_t>(got));
+    moved_ = steady_clock::now();
+    if (phase_ == Phase::silence) arm(Phase::head, context_.config.head_timeout);
+    return Read::data;
+}
+
 asio::awaitable<Session::Read> Session::read_pending() {
     for (;;) {
-        if (aborted_) co_return Read::over;
-        const auto room = std::min(context_.scratch.size(), kMaxPending - pending_.size());
-        const auto got = ::recv(client_->native_handle(), context_.scratch.data(), room, 0);
-        if (got > 0) {
-            pending_.append(context_.scratch.data(), static_cast<std::size_t>(got));
-            moved_ = steady_clock::now();
-            if (phase_ == Phase::silence) arm(Phase::head, context_.config.head_timeout);
-            co_return Read::data;
-        }
-        if (got == 0) co_return Read::end;
-        if (!would_block()) {
-            abort(verdict_);
-            co_return Read::over;
+        const auto read = take_pending();
+        if (read != Read::nothing) co_return read;
+        // Only who lets us wait needs a deadline: most clients have spoken when they are accepted.
+        if (phase_ == Phase::start) {
+            const bool any = target_.expectation.protocol == Expectation::Protocol::any;
+            const bool may_listen = any && pending_.empty();
+            arm(may_listen ? Phase::silence : Phase::head,
+                may_listen ? context_.config.silence : context_.config.head_timeout);
         }
         co_await client_->async_wait(Descriptor::wait_read, as_result);
         if (std::exchange(silent_, false)) co_return Read::silent;
@@ -158,8 +171,6 @@ asio::awaitable<bool> Session::judge_pending() {
         if (!upstream_.stream) {
             const bool connected = co_await connect();
             if (!connected) co_return false;
-        } else if (phase_ != Phase::relay) {
-            arm(Phase::relay, context_.config.idle_timeout);
         }
         auto out = std::move(step.instead);
         if (out.empty()) out = Secret(pending_.substr(0, step.bytes));
@@ -168,6 +179,7 @@ asio::awaitable<bool> Session::judge_pending() {
             abort(verdict_);
             co_return false;
         }
+        begin_relay();
         pending_.erase(0, step.bytes);
         while (judge_.awaiting_upgrade() && !aborted_) co_await upgrade_.wait();
         if (aborted_ || !spend(step.bytes)) co_return false;
@@ -195,6 +207,7 @@ asio::awaitable<bool> Session::send_up(Secret bytes) {
             moved_ = steady_clock::now();
             continue;
         }
+        begin_relay();
         const bool ready = co_await wait_upstream(step.state);
         if (!ready) co_return false;
     }

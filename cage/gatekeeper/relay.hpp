@@ -63,8 +63,8 @@ public:
     Connection connection() const;
 
 private:
-    enum class Read { data, end, silent, over };
-    enum class Phase { silence, head, relay };
+    enum class Read { data, end, nothing, silent, over };
+    enum class Phase { start, silence, head, relay };
     /// How a direction stands: only one that rests can be taken over by the data plane.
     enum class Way { busy, resting, ended };
     class Running;
@@ -73,9 +73,11 @@ private:
     static asio::awaitable<void> run_down(std::shared_ptr<Session> self);
     asio::awaitable<void> up();
     asio::awaitable<void> down();
+    Read take_pending();
     asio::awaitable<Read> read_pending();
     asio::awaitable<bool> judge_pending();
     asio::awaitable<bool> connect();
+    void begin_relay();
     asio::awaitable<std::optional<UpstreamTarget>> find_upstream();
     bool may_reach(Resolved& resolved, bool by_proxy);
     void deny_private(const Address& address);
@@ -113,7 +115,8 @@ private:
     std::shared_ptr<DataPlane::Pair> pair_;
     Notifier pair_ended_;
 
-    Phase phase_ = Phase::silence;
+    Phase phase_ = Phase::start;
+    bool relaying_ = false;
     bool silent_ = false;
     bool aborted_ = false;
     bool handed_ = false;  ///< both ways: this side has no sockets any more

@@ -66,6 +66,7 @@ asio::awaitable<std::optional<UpstreamTarget>> Session::find_upstream() {
     UpstreamTarget upstream;
     upstream.name = target_.name;
     upstream.tls = !rule.credential.empty();
+    upstream.speaks = !pending_.empty();
     Resolved resolved;
     if (target_.address) {
         resolved.addresses = {*target_.address};
@@ -97,9 +98,15 @@ asio::awaitable<bool> Session::connect() {
         co_return false;
     }
     upstream_ = std::move(opened);
+    phase_ = Phase::relay;
+    co_return true;
+}
+
+/// Once, when the first bytes are out: they come first.
+void Session::begin_relay() {
+    if (std::exchange(relaying_, true)) return;
     arm(Phase::relay, context_.config.idle_timeout);
     context_.scope.spawn("relay", run_down(shared_from_this()));
-    co_return true;
 }
 
 }  // namespace volary::cage

@@ -149,8 +149,11 @@ asio::awaitable<void> UpstreamOpener::Opening::dial() {
         addresses = std::move(found.addresses);
         port = found.port.value_or(proxy.port);
     }
+    // TLS and proxies hear us first, too.
+    const bool ours = target_.speaks || target_.tls || target_.by_proxy;
     upstream.socket = co_await dial_first(
-        opener_.executor_, std::move(addresses), port, kStagger, opener_.config_.connect_timeout
+        opener_.executor_, std::move(addresses), port, ours ? FirstWord::ours : FirstWord::theirs,
+        kStagger, opener_.config_.connect_timeout
     );
 }
 

@@ -24,6 +24,8 @@ struct UpstreamTarget {
     std::vector<Address> addresses;
     bool by_proxy = false;
     bool tls = false;
+    /// The cage's first bytes are there and go out as soon as it is open.
+    bool speaks = false;
 };
 
 /// An open connection, or why there is none.

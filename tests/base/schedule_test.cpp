@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "base/schedule.hpp"
 
-#include <catch2/catch.hpp>
 #include <sched.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <thread>
 #include <unistd.h>
+
+#include <catch2/catch.hpp>
 
 using namespace volary;
 

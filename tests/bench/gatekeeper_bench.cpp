@@ -127,6 +127,7 @@ int watch(int loop, int fd) {
 }
 
 void splice_all(int from, int to) {
+    prefer_bulk();
     int pipe[2] = {-1, -1};
     if (::pipe2(pipe, O_CLOEXEC) != 0) fail("pipe2");
     (void)::fcntl(pipe[1], F_SETPIPE_SZ, kSplice);
@@ -149,7 +150,6 @@ void splice_all(int from, int to) {
 /// counts nothing, waits for nothing that it need not, and serves one bulk stream at a time.
 [[noreturn]] void relay(int listener, Target target) {
     (void)::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    prefer_bulk();
     const int loop = ::epoll_create1(EPOLL_CLOEXEC);
     watch(loop, listener);
     std::map<int, int> other;

@@ -112,19 +112,24 @@ TEST_CASE("an address that does not answer does not hold up the next", "[dial]")
         const auto executor = f.context.get_executor();
         std::vector<DescriptorPtr> fillers;
         for (int i = 0; i < 4; ++i)
-            fillers.push_back(start_connect(executor, address("127.0.0.2"), dead).socket);
+            fillers.push_back(
+                start_connect(executor, address("127.0.0.2"), dead, FirstWord::theirs).socket
+            );
         const std::vector<Address> both = {address("127.0.0.2"), address("127.0.0.3")};
         const auto start = std::chrono::steady_clock::now();
-        const auto won = co_await dial_first(executor, both, dead, 30ms, 3s);
+        const auto won = co_await dial_first(executor, both, dead, FirstWord::ours, 30ms, 3s);
         REQUIRE(won);
         CHECK(std::chrono::steady_clock::now() - start < 2s);
         sockaddr_in peer{};
         socklen_t size = sizeof peer;
         ::getpeername(won->native_handle(), reinterpret_cast<sockaddr*>(&peer), &size);
         CHECK(ntohl(peer.sin_addr.s_addr) == 0x7F000003);
-        const auto none = co_await dial_first(executor, {address("127.0.0.2")}, dead, 30ms, 60ms);
+        const auto none = co_await dial_first(
+            executor, {address("127.0.0.2")}, dead, FirstWord::ours, 30ms, 60ms
+        );
         CHECK_FALSE(none);
-        const auto refused = co_await dial_first(executor, {address("127.0.0.9")}, dead, 30ms, 3s);
+        const auto refused =
+            co_await dial_first(executor, {address("127.0.0.9")}, dead, FirstWord::ours, 30ms, 3s);
         CHECK_FALSE(refused);
     };
     fixture.run(dial(fixture));
