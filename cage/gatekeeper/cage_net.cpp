@@ -121,7 +121,15 @@ asio::awaitable<void> Gatekeeper::CageNet::accept_loop(
                 exhausted = errno == EMFILE || errno == ENFILE || errno == ENOMEM;
                 break;
             }
-            accepted(std::move(connection), target);
+            try {
+                accepted(std::move(connection), target);
+            } catch (const std::exception& error) {
+                // One that cannot be served must not end the listener of all that follow.
+                log::warning(
+                    "a connection of a cage could not be served",
+                    {{"cage", cage_.str()}, {"name", target.name}, {"error", error.what()}}
+                );
+            }
         }
         if (!exhausted) continue;
         log::warning("out of descriptors for the connections of a cage", {{"cage", cage_.str()}});

@@ -2,6 +2,7 @@
 #include "cage/gatekeeper/dns_server.hpp"
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <sys/socket.h>
 #include <utility>
@@ -17,6 +18,7 @@ constexpr std::size_t kMaxConversations = 16;
 // Questions that wait for a new fake address; the rest is dropped, and clients ask again.
 constexpr std::size_t kMaxPending = 64;
 constexpr auto kQuiet = 10s;
+constexpr auto kAcceptBackOff = 100ms;
 
 /// Counts one more of something for the life of a coroutine.
 class Counted {
@@ -99,12 +101,19 @@ asio::awaitable<void> DnsServer::answer_later(DescriptorPtr socket, Sender sende
 }
 
 asio::awaitable<void> DnsServer::tcp(DescriptorPtr listener) {
+    asio::steady_timer pause(scope_.executor());
     for (;;) {
         const auto [error] = co_await listener->async_wait(Descriptor::wait_read, as_result);
         if (error) co_return;
         UniqueFd accepted(
             ::accept4(listener->native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)
         );
+        const bool exhausted = !accepted && (errno == EMFILE || errno == ENFILE || errno == ENOMEM);
+        if (exhausted) {
+            // The listener stays readable: asking again at once would only spin.
+            pause.expires_after(kAcceptBackOff);
+            co_await pause.async_wait(as_result);
+        }
         if (!accepted || conversations_ >= kMaxConversations || scope_.closing()) continue;
         auto connection = make_descriptor(scope_.executor(), std::move(accepted));
         scope_.spawn("dns conversation", conversation(std::move(connection)));

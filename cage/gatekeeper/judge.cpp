@@ -232,8 +232,15 @@ Step ClientJudge::look_body(std::string_view pending) {
 
 Step ClientJudge::refuse_host(const HttpHead& head) const {
     const auto port = std::to_string(head.port.value_or(expectation_.port));
-    const auto asked = head.port ? head.host + ":" + port : head.host;
-    return refuse("host", "host " + asked + " to " + expectation_.where, head.host + ":" + port);
+    // Bounded as no name is: what a cage writes as a Host is kept and shown.
+    constexpr std::size_t kLongestName = 253;
+    const auto name = head.host.substr(0, kLongestName);
+    const auto asked = head.port ? name + ":" + port : name;
+    const bool whole = name.size() == head.host.size();
+    return refuse(
+        "host", "host " + asked + " to " + expectation_.where,
+        whole ? name + ":" + port : std::string()
+    );
 }
 
 bool ClientJudge::accepts(std::string_view name) const {

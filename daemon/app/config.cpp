@@ -195,10 +195,50 @@ void read_models(Reader& reader, const toml::table& root, model::Catalogue& mode
     }
 }
 
+/// `parse` takes the text of a string, or of a whole number, and gives an optional.
+template <class T, class Parse>
+void read_limit(
+    Reader& reader, const toml::table& table, std::string_view where, std::string_view key,
+    std::optional<T>& out, std::string_view expected, const Parse& parse
+) {
+    const auto* node = table.get(key);
+    if (node == nullptr) return;
+    auto text = node->value_or(std::string());
+    if (const auto number = node->value<std::int64_t>(); number && node->is_integer())
+        text = std::to_string(*number);
+    out = parse(text);
+    if (!out)
+        reader.problem(*node, Reader::name_of(where, key), fmt::format("expected {}", expected));
+}
+
+constexpr std::string_view kSize = "a size such as \"2G\"";
+constexpr std::string_view kCount = "a whole number above 0";
+
+std::optional<std::uint32_t> parse_count(const std::string& text) {
+    const auto value = parse_size(text);
+    const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
+    if (!value || !digits || value->value > UINT32_MAX) return std::nullopt;
+    return static_cast<std::uint32_t>(value->value);
+}
+
+void read_network_share(Reader& reader, const toml::table& table, Config::NetworkShare& share) {
+    const auto count = [&](std::string_view key, std::optional<std::uint32_t>& out) {
+        read_limit(reader, table, "gatekeeper", key, out, kCount, parse_count);
+    };
+    count("connections", share.connections);
+    count("connections_per_second", share.connections_per_second);
+    count("dns_per_second", share.dns_per_second);
+    read_limit(reader, table, "gatekeeper", "bytes", share.bytes, kSize, parse_size);
+}
+
 void read_gatekeeper(Reader& reader, const toml::table& root, Config& config) {
     const auto* gatekeeper = reader.table(root, "gatekeeper");
     if (gatekeeper == nullptr) return;
-    reader.only(*gatekeeper, "gatekeeper", {"hosts"});
+    reader.only(
+        *gatekeeper, "gatekeeper",
+        {"hosts", "connections", "connections_per_second", "dns_per_second", "bytes"}
+    );
+    read_network_share(reader, *gatekeeper, config.network_share);
     const auto* hosts = reader.table(*gatekeeper, "hosts");
     if (hosts == nullptr) return;
     for (const auto& [name, node] : *hosts) {
@@ -213,38 +253,17 @@ void read_gatekeeper(Reader& reader, const toml::table& root, Config& config) {
 
 constexpr std::string_view kCeiling = "ceiling";
 
-/// `parse` takes the text of a string, or of a whole number, and gives an optional.
-template <class T, class Parse>
-void read_limit(
-    Reader& reader, const toml::table& table, std::string_view key, std::optional<T>& out,
-    std::string_view expected, const Parse& parse
-) {
-    const auto* node = table.get(key);
-    if (node == nullptr) return;
-    auto text = node->value_or(std::string());
-    if (const auto number = node->value<std::int64_t>(); number && node->is_integer())
-        text = std::to_string(*number);
-    out = parse(text);
-    if (!out)
-        reader.problem(*node, Reader::name_of(kCeiling, key), fmt::format("expected {}", expected));
-}
-
 void read_ceiling_limits(Reader& reader, const toml::table& table, CageLimits& limits) {
-    constexpr auto size = "a size such as \"2G\"";
-    constexpr auto count = "a whole number above 0";
-    const auto number = [](const std::string& text) -> std::optional<std::uint32_t> {
-        const auto value = parse_size(text);
-        const bool digits = text.find_first_not_of("0123456789") == std::string::npos;
-        if (!value || !digits || value->value > UINT32_MAX) return std::nullopt;
-        return static_cast<std::uint32_t>(value->value);
+    const auto read = [&](std::string_view key, auto& out, std::string_view expected, auto parse) {
+        read_limit(reader, table, kCeiling, key, out, expected, parse);
     };
-    read_limit(reader, table, "memory", limits.memory, size, parse_size);
-    read_limit(reader, table, "swap", limits.swap, size, parse_size);
-    read_limit(reader, table, "disk", limits.disk, size, parse_size);
-    read_limit(reader, table, "output", limits.output, size, parse_size);
-    read_limit(reader, table, "wall", limits.wall, "a time such as \"1h\"", parse_duration);
-    read_limit(reader, table, "pids", limits.pids, count, number);
-    read_limit(reader, table, "files", limits.files, count, number);
+    read("memory", limits.memory, kSize, parse_size);
+    read("swap", limits.swap, kSize, parse_size);
+    read("disk", limits.disk, kSize, parse_size);
+    read("output", limits.output, kSize, parse_size);
+    read("wall", limits.wall, "a time such as \"1h\"", parse_duration);
+    read("pids", limits.pids, kCount, parse_count);
+    read("files", limits.files, kCount, parse_count);
     if (const auto* cpu = table.get("cpu")) {
         limits.cpu = cpu->value<double>();
         if (!limits.cpu || !(*limits.cpu > 0))

@@ -22,6 +22,13 @@ struct Config {
     model::Catalogue models;
     /// The operator's own name -> address, asked before the resolver.
     std::map<std::string, std::string> gatekeeper_hosts;
+    /// `[gatekeeper]`: what one cage may have of the network; absent: the gatekeeper's defaults.
+    struct NetworkShare {
+        std::optional<std::uint32_t> connections;  ///< open at once
+        std::optional<std::uint32_t> connections_per_second;
+        std::optional<std::uint32_t> dns_per_second;
+        std::optional<ByteCount> bytes;  ///< both ways, for the life of the cage
+    } network_share;
     /// `[ceiling]`, and in it which credentials projects may name.
     CageCeiling ceiling;
     std::map<std::string, Credential> credentials;  ///< by name

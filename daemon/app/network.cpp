@@ -5,6 +5,7 @@
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "daemon/app/config.hpp"
 
+#include <algorithm>
 #include <string>
 #include <sys/resource.h>
 
@@ -20,6 +21,19 @@ constexpr rlim_t kOwn = 2'288;
 cage::GatekeeperConfig gatekeeper_config(const Config& config) {
     cage::GatekeeperConfig made;
     made.hosts = config.gatekeeper_hosts;
+    const auto& share = config.network_share;
+    // As in the defaults: what comes at once may be as much as two seconds' worth.
+    const auto burst = [](unsigned rate) { return std::max(rate, rate * 2); };
+    if (share.connections) made.max_connections = *share.connections;
+    if (share.connections_per_second) {
+        made.connections_per_second = *share.connections_per_second;
+        made.connection_burst = burst(made.connections_per_second);
+    }
+    if (share.dns_per_second) {
+        made.dns_per_second = *share.dns_per_second;
+        made.dns_burst = burst(made.dns_per_second);
+    }
+    if (share.bytes) made.max_bytes = share.bytes->value;
     made.credentials = config.credentials;
     made.ca_file = config.ca_file;
     made.proxy = config.proxy;

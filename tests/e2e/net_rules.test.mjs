@@ -9,7 +9,7 @@ import path from "node:path";
 import test from "node:test";
 import { bin, run } from "../support/daemon.mjs";
 
-async function stage(t) {
+async function stage(t, limits = "") {
   const folder = mkdtempSync(path.join(tmpdir(), "volary-rules-"));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const heard = [];
@@ -22,7 +22,7 @@ async function stage(t) {
   t.after(() => server.close());
   const { port } = server.address();
   const config = path.join(folder, "config.toml");
-  writeFileSync(config, `[gatekeeper.hosts]\n"a.shop.example" = "127.0.0.1"\n"b.shop.example" = "::1"\n`);
+  writeFileSync(config, `${limits}[gatekeeper.hosts]\n"a.shop.example" = "127.0.0.1"\n"b.shop.example" = "::1"\n`);
   const caged = (rules, command) => {
     const policy = path.join(folder, "policy.yaml");
     writeFileSync(policy, `net: { allow: [ ${rules} ] }\n`);
@@ -78,6 +78,21 @@ test("two blocks of one port, and what lies in neither", async (t) => {
   assert.notEqual(outside.code, 0);
   assert.match(outside.stderr, /denied \(net\): tcp \[2001:db8::1\]/);
   assert.equal(heard.length, 1);
+});
+
+test("the operator's share of the network for a cage ends what goes beyond it", async (t) => {
+  const { port, heard, caged } = await stage(t, '[gatekeeper]\nbytes = "1K"\nconnections_per_second = 1\n');
+  const rule = `"a.shop.example:${port}"`;
+  const url = `http://a.shop.example:${port}/`;
+  // Two at once, and one a second.
+  const many = await caged(rule, `${curl(`${url} --next ${url}`)}; ${curl(url)}; ${curl(url)}; ${curl(url)}`);
+  assert.match(many.stderr, /denied \(limit\): more than 1 new connections a second/);
+  const before = heard.length;
+  assert.ok(before >= 2 && before <= 5, heard.join("\n"));
+  const large = await caged(rule, `${curl(`-d ${"x".repeat(5000)} ${url}`)}; ${curl(url)}`);
+  assert.notEqual(large.code, 0);
+  assert.match(large.stderr, /denied \(limit\): more than 1024 bytes/);
+  assert.ok(heard.length <= before + 1, heard.join("\n"));
 });
 
 test("methods and paths of plain HTTP", async (t) => {

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/cage/gatekeeper/gatekeeper_fixture.hpp"
 
+#include <ctime>
+#include <fcntl.h>
+#include <sys/resource.h>
+
+#include <boost/asio/steady_timer.hpp>
+
 using namespace volary;
 using namespace volary::cage;
 using namespace volary::cage::test;
@@ -85,6 +91,57 @@ TEST_CASE("DNS over TCP answers question after question", "[dns]") {
         co_await asio::async_write(socket, asio::buffer(empty), asio::use_awaitable);
         const auto [error, size] = co_await socket.async_read_some(asio::buffer(buffer), as_result);
         CHECK(error);
+    };
+    fixture.run(talk(fixture));
+}
+
+namespace {
+
+/// Takes all descriptors that this process may still have; gives them back when it goes.
+class NoDescriptors {
+public:
+    NoDescriptors() {
+        ::getrlimit(RLIMIT_NOFILE, &before_);
+        rlimit low = before_;
+        const UniqueFd next(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        low.rlim_cur = static_cast<rlim_t>(next.get());
+        ::setrlimit(RLIMIT_NOFILE, &low);
+    }
+    NoDescriptors(const NoDescriptors&) = delete;
+    NoDescriptors& operator=(const NoDescriptors&) = delete;
+    ~NoDescriptors() { ::setrlimit(RLIMIT_NOFILE, &before_); }
+
+private:
+    rlimit before_{};
+};
+
+std::chrono::nanoseconds cpu_time() {
+    timespec now{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+}  // namespace
+
+TEST_CASE("without descriptors the name server waits instead of spinning", "[dns]") {
+    Fixture fixture;
+    fixture.start({rule(Kind::name, "shop.example", 443)});
+    auto talk = [](Fixture& f) -> asio::awaitable<void> {
+        tcp::socket socket(f.context, tcp::v4());
+        const tcp::endpoint server(asio::ip::address_v4::loopback(), f.ports[1]);
+        {
+            const NoDescriptors none;
+            // The kernel completes it; nobody can accept it.
+            co_await socket.async_connect(server, asio::use_awaitable);
+            const auto before = cpu_time();
+            asio::steady_timer while_it_waits(f.context, 300ms);
+            co_await while_it_waits.async_wait(as_result);
+            CHECK(cpu_time() - before < 100ms);
+        }
+        const auto text = DnsFrames::frame(question("shop.example", 1));
+        co_await asio::async_write(socket, asio::buffer(text), asio::use_awaitable);
+        std::string answer(2, '\0');
+        co_await asio::async_read(socket, asio::buffer(answer), asio::use_awaitable);
     };
     fixture.run(talk(fixture));
 }

@@ -56,9 +56,10 @@ inline UniqueFd loopback_socket(int type, const std::string& address = "127.0.0.
 /// What a peer outside does with a connection: echoes, and keeps what it was sent.
 class Peer {
 public:
-    explicit Peer(asio::io_context& context)
-        : acceptor_(context, tcp::endpoint(asio::ip::address_v4::loopback(), 0)),
-          scope_(context.get_executor(), log_task_errors()) {
+    explicit Peer(
+        asio::io_context& context, const tcp::endpoint& at = {asio::ip::address_v4::loopback(), 0}
+    )
+        : acceptor_(context, at), scope_(context.get_executor(), log_task_errors()) {
         scope_.spawn("peer", accept());
     }
     std::uint16_t port() const { return acceptor_.local_endpoint().port(); }
@@ -114,6 +115,7 @@ public:
     std::vector<SocketSpec> bound_later;
     std::vector<std::uint16_t> ports_later;  ///< of each of them
     bool refuse_binds = false;
+    bool fail_internal = false;  ///< the next connection to an internal name
     NetPlan plan;
     std::vector<std::uint16_t> ports;  ///< of each socket of the plan
     std::unique_ptr<Gatekeeper> gate;
@@ -126,6 +128,7 @@ public:
         hooks.denied = [this](Denial denial) { denials.push_back(std::move(denial)); };
         hooks.closed = [this](Connection done) { connections.push_back(std::move(done)); };
         hooks.internal = [this](const CageId&, std::string name, UniqueFd fd) {
+            if (std::exchange(fail_internal, false)) throw Error(Errc::internal, "no memory");
             internal.emplace_back(std::move(name), std::move(fd));
         };
         gate = std::make_unique<Gatekeeper>(context.get_executor(), config, std::move(hooks));

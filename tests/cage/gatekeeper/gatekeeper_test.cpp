@@ -245,6 +245,20 @@ TEST_CASE("what falls outside a block is reset", "[gatekeeper]") {
     CHECK(fixture.denials[0].what == "tcp 127.0.0.1:5432");
 }
 
+TEST_CASE("a connection that cannot be served does not end its listener", "[gatekeeper]") {
+    Fixture fixture;
+    fixture.fail_internal = true;
+    fixture.start({});
+    auto twice = [](Fixture& f) -> asio::awaitable<void> {
+        const auto first = co_await f.talk("volary.internal", "");
+        CHECK(first.error);
+        auto second = co_await f.dial(f.port_of("volary.internal"));
+        while (f.internal.empty()) co_await asio::post(f.context, asio::use_awaitable);
+        CHECK(f.internal[0].first == "volary.internal");
+    };
+    fixture.run(twice(fixture));
+}
+
 TEST_CASE("an internal name goes up untouched", "[gatekeeper]") {
     Fixture fixture;
     fixture.start({});

@@ -75,6 +75,15 @@ TEST_CASE("methods and paths of one rule go together, rules add up", "[gatekeepe
     CHECK(allows({}, "DELETE", "/anything"));
 }
 
+TEST_CASE("a Host that is longer than a name can be is not kept whole", "[gatekeeper]") {
+    NetRule rule = shop({}, {});
+    const auto step = judge(rule, "GET / HTTP/1.1\r\nHost: " + std::string(9000, 'a') + "\r\n\r\n");
+    CHECK(step.kind == ClientJudge::Step::Kind::refuse);
+    CHECK(step.layer == "host");
+    CHECK(step.what == "host " + std::string(253, 'a') + " to shop.example:80");
+    CHECK(step.rule.empty());
+}
+
 TEST_CASE("a request that no rule allows says which rule would", "[gatekeeper]") {
     const auto step = judge(shop({"GET"}, {"/public/*"}), get("/private/a?token=1"));
     CHECK(step.kind == ClientJudge::Step::Kind::refuse);

@@ -62,6 +62,12 @@ script = "primary"
 provider = "replay"
 script = "/srv/other/scraper"
 
+[gatekeeper]
+connections = 64
+connections_per_second = 20
+dns_per_second = 50
+bytes = "10G"
+
 [gatekeeper.hosts]
 "shop.example" = "127.0.0.1"
 )");
@@ -73,6 +79,10 @@ script = "/srv/other/scraper"
     CHECK(config.models.find("smart")->script == "/srv/replay/primary.json");
     CHECK(config.models.find("fast")->script == "/srv/other/scraper.json");
     CHECK(config.gatekeeper_hosts.at("shop.example") == "127.0.0.1");
+    CHECK(config.network_share.connections == 64);
+    CHECK(config.network_share.connections_per_second == 20);
+    CHECK(config.network_share.dns_per_second == 50);
+    CHECK(config.network_share.bytes->value == 10LL * 1024 * 1024 * 1024);
 }
 
 TEST_CASE_METHOD(Fixture, "an empty config is a good one", "[app]") {
@@ -119,6 +129,10 @@ TEST_CASE_METHOD(Fixture, "a value of the wrong type says what it must be", "[ap
         {"gatekeeper = 1", "config.toml:1:14: gatekeeper", "must be a table"},
         {"gatekeeper.hosts = 1", "hosts", "must be a table"},
         {"gatekeeper.hosts.a = 1", "gatekeeper.hosts", "\"name\" = \"address\""},
+        {"[gatekeeper]\nconnections = 0", "config.toml:2:15: gatekeeper.connections", "above 0"},
+        {"gatekeeper.connections_per_second = \"2K\"", "connections_per_second", "whole number"},
+        {"gatekeeper.dns_per_second = -1", "gatekeeper.dns_per_second", "whole number"},
+        {"gatekeeper.bytes = \"much\"", "config.toml:1:20: gatekeeper.bytes", "such as \"2G\""},
     }));
     CAPTURE(text);
     const auto refusal = refused(text);
