@@ -82,14 +82,15 @@ asio::awaitable<void> Session::run_down(std::shared_ptr<Session> self) {
 }
 
 asio::awaitable<void> Session::up() {
-    // Where nothing is judged nobody waits for the client to speak; what it said goes along.
-    if (judge_.raw() && take_pending() != Read::data) {
-        const bool connected = co_await connect();
-        if (!connected) co_return;
+    if (judge_.raw()) {
+        // Nobody waits for the client to speak; what it said goes along.
+        const auto said = take_pending();
+        if (said == Read::over) co_return;
+        bool open = false;
+        if (said == Read::data) open = co_await judge_pending();
+        if (said != Read::data) open = co_await connect();
+        if (!open) co_return;
         begin_relay();
-    } else if (judge_.raw()) {
-        const bool passed = co_await judge_pending();
-        if (!passed) co_return;
     }
     while (!judge_.raw()) {
         const auto read = co_await read_pending();
