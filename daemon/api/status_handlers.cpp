@@ -27,8 +27,14 @@ std::int64_t resident_bytes() {
 
 asio::awaitable<http::Response> status(const Services& services) {
     const auto counts = co_await services.store.counts();
+    const auto& health = services.store.health();
+    const Json database = {
+        {"checked_at", health.checked_at == 0 ? Json() : Json(health.checked_at)},
+        {"problems", health.problems}
+    };
     const Json doc = {
         {"version", VOLARY_VERSION},
+        {"database", database},
         {"epoch", services.store.epoch()},
         {"uptime_ms", services.clock.now_ms() - services.started_at},
         {"rss_bytes", resident_bytes()},

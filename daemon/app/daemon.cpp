@@ -15,6 +15,7 @@
 #include "daemon/app/adapters.hpp"
 #include "daemon/app/credentials.hpp"
 #include "daemon/app/grant_desk.hpp"
+#include "daemon/app/housekeeping.hpp"
 #include "daemon/app/net_log.hpp"
 #include "daemon/app/network.hpp"
 #include "daemon/app/page.hpp"
@@ -124,6 +125,7 @@ public:
           projects_(*store_, clock_, config.ceiling),
           sessions_(loop.get_executor(), *store_, projects_, hub_, clock_),
           net_log_(loop.get_executor(), *store_),
+          housekeeping_(loop.get_executor(), *store_),
           host_(sessions_, net_log_),
           gatekeeper_(loop.get_executor(), gatekeeper_config(config), gatekeeper_hooks()),
           spawner_(loop.get_executor(), cage::find_programs(), gatekeeper_, spawner_hooks()),
@@ -149,6 +151,7 @@ public:
         co_await projects_.load();
         co_await sessions_.recover();
         for (const auto& listen : config_.listen) listen_on(listen);
+        housekeeping_.start();
         for (const auto& project : projects_.list()) {
             if (!project.diagnostics.empty())
                 log::warning(
@@ -167,6 +170,7 @@ public:
         co_await spawner_.close();
         co_await gatekeeper_.close();
         co_await net_log_.close();
+        co_await housekeeping_.close();
         co_await store_->close();
     }
 
@@ -244,6 +248,7 @@ private:
     session::Manager sessions_;
     SideThread files_;
     NetLog net_log_;
+    Housekeeping housekeeping_;
     SessionHost host_;
     cage::Gatekeeper gatekeeper_;
     cage::Spawner spawner_;

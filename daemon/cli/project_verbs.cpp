@@ -49,6 +49,8 @@ void print_status(const Json& answer) {
         answer.value("projects", 0), answer.value("sessions", 0), answer.value("working", 0),
         answer.value("cages", 0), static_cast<double>(answer.value("rss_bytes", 0)) / 1e6
     ));
+    for (const auto& problem : answer.at("database").at("problems"))
+        print_line("DAMAGED DATABASE: " + problem.get<std::string>());
 }
 
 void print_url(const Json& answer) { print_line(string_or(answer, "url")); }

@@ -61,10 +61,12 @@ public:
 
     UnixMillis now() const { return clock_.now_ms(); }
     const std::string& epoch() const noexcept { return epoch_; }
+    StoreHealth& health() noexcept { return health_; }
 
 private:
     const Clock& clock_;
     std::string epoch_;
+    StoreHealth health_;
     std::optional<StateLock> lock_;   // Goes last: until then the files are ours.
     std::unique_ptr<Worker> writer_;  // After the readers, see close().
     std::vector<std::unique_ptr<Worker>> readers_;
@@ -83,6 +85,15 @@ std::unique_ptr<Store> Store::open(StoreOptions options, const Clock& clock) {
 }
 
 const std::string& Store::epoch() const noexcept { return impl_->epoch(); }
+
+/// A page that cannot be read at all ends the check: that is a problem like the others.
+static std::vector<std::string> read_pages(Database& db) {
+    try {
+        return check_pages(db);
+    } catch (const Error& error) {
+        return {error.what()};
+    }
+}
 
 // None of these is a coroutine: the lambda stays out of any co_await expression (style C4).
 
@@ -283,8 +294,12 @@ asio::awaitable<std::vector<BackupFile>> Store::backups() {
 }
 
 asio::awaitable<std::vector<std::string>> Store::check_pages() {
-    return impl_->read(&store::check_pages);
+    auto found = co_await impl_->read(&read_pages);
+    impl_->health() = {impl_->now(), found};
+    co_return found;
 }
+
+const StoreHealth& Store::health() const noexcept { return impl_->health(); }
 
 asio::awaitable<void> Store::close() { return impl_->close(); }
 

@@ -19,6 +19,12 @@ struct StoreOptions {
     int read_connections = 2;  ///< one thread each; at least 1
 };
 
+/// What the last check of the database's pages found.
+struct StoreHealth {
+    UnixMillis checked_at = 0;  ///< 0: not yet
+    std::vector<std::string> problems;
+};
+
 /// The daemon's durable memory: one SQLite database, one writer thread, a few reader threads.
 ///
 /// Lives on the control thread: call everything from there; awaitables resume on the caller's
@@ -123,8 +129,9 @@ public:
     asio::awaitable<BackupFile> back_up(std::size_t keep);
     asio::awaitable<std::vector<BackupFile>> backups();
     /// Reads every page (seconds for a large file): what is damaged in words, empty when all is
-    /// whole.
+    /// whole. health() then says the same.
     asio::awaitable<std::vector<std::string>> check_pages();
+    const StoreHealth& health() const noexcept;
 
     /// Refuses new requests, answers those that wait, closes the connections (which folds the
     /// WAL into the database) and releases the lock.

@@ -6,6 +6,7 @@ import { copyFileSync, existsSync, readFileSync, statSync, writeFileSync } from 
 import path from "node:path";
 import test from "node:test";
 import { Daemon, bin, ofKind, run } from "../support/daemon.mjs";
+import { until } from "../support/wait.mjs";
 
 const Exit = { ok: 0, failed: 1, usage: 2, notFound: 3, refused: 4 };
 const volary = (...args) => run(path.join(bin, "volary"), args);
@@ -183,6 +184,33 @@ test("a backup is made while agents work, verified, and restored after a loss", 
   // Nobody else has business there.
   const bare = await daemon.api.request("POST", "/backups", { body: { keep: 0 } });
   assert.equal(bare.status, 400);
+});
+
+test("a damaged page of the database is found after the start, and told", async (t) => {
+  const daemon = await Daemon.start(t);
+  const { session } = await daemon.send();
+  await daemon.finished(session);
+  const checked = async () => {
+    let found;
+    await until("the database is checked", async () => {
+      found = (await daemon.api.get("/status")).database;
+      return found.checked_at;
+    });
+    return found.problems;
+  };
+  assert.deepEqual(await checked(), []);
+  await daemon.terminate();
+  const file = path.join(daemon.state, "volary.db");
+  const bytes = readFileSync(file);
+  // The last page of the log's own table: the start reads its root alone.
+  const at = bytes.lastIndexOf("run.finished");
+  bytes.fill("x", at - (at % 4096), at - (at % 4096) + 64);
+  writeFileSync(file, bytes);
+  await daemon.launch();
+  assert.ok((await checked()).length > 0);
+  const shown = await ok(daemon, "status");
+  assert.match(shown.stdout, /DAMAGED DATABASE: /);
+  assert.match(daemon.log, /the database is damaged: stop volary and restore a backup/);
 });
 
 test("a damaged backup is told and not restored", async (t) => {

@@ -218,6 +218,8 @@ export interface DaemonStatus {
   cages: number;
   insecure: boolean;
   no_cage: boolean;
+  /** What reading every page of the database found. */
+  database: { checked_at: number | null; problems: string[] };
 }
 
 export interface LiveItem {

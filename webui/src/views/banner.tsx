@@ -33,17 +33,22 @@ export const [status, { refetch }] = createResource(
   () => api.status(),
 );
 
-/** No sign-in or no cages: every screen says so. */
+/** No sign-in, no cages, a damaged database: every screen says so. */
 export function WarningBanner() {
   createEffect(() => applyTheme(theme()));
   const found = () => (status.state === "ready" ? status() : undefined);
   return (
-    <Show when={found()?.insecure || found()?.no_cage}>
+    <Show when={found()?.insecure || found()?.no_cage || found()?.database.problems.length}>
       <p class="banner" role="alert">
         <Icon name="unshielded" />
         <span>
           {found()?.no_cage ? "Cages are off: agents run with your own rights. " : ""}
-          {found()?.insecure ? "Sign-in is off: whoever reaches this address is the operator." : ""}
+          {found()?.insecure
+            ? "Sign-in is off: whoever reaches this address is the operator. "
+            : ""}
+          {found()?.database.problems.length
+            ? "The database is damaged: stop volary and restore a backup (volary backup restore)."
+            : ""}
         </span>
       </p>
     </Show>
