@@ -20,66 +20,66 @@ constexpr std::array kTable{
         namespaces,
         "namespaces",
         "user, pid, ipc, uts, cgroup, net and mount; no nested ones",
-        {kYes, kYes, kNo, kNo}
+        {kYes, kYes, kYes, kNo}
     },
-    GuaranteeRow{empty_root, "empty root", "what no rule binds is absent", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{empty_root, "empty root", "what no rule binds is absent", {kYes, kYes, kYes, kNo}},
     GuaranteeRow{
         held_sources,
         "held sources",
         "what is bound is what was opened beforehand",
-        {kYes, kYes, kNo, kNo}
+        {kYes, kYes, kYes, kNo}
     },
     GuaranteeRow{
         held_targets,
         "held targets",
         "no bind lands behind a link that an agent swapped in",
-        {kYes, kYes, kNo, kNo}
+        {kYes, kYes, kYes, kNo}
     },
     GuaranteeRow{
         sized_folders,
         "sized folders",
         "private folders have a size of their own",
-        {kYes, kYes, kNo, kNo}
+        {kYes, kYes, kYes, kNo}
     },
-    GuaranteeRow{seccomp, "seccomp", "the filter of the profile", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{seccomp, "seccomp", "the filter of the profile", {kYes, kYes, kYes, kNo}},
     GuaranteeRow{
         seccomp_names,
         "named system calls",
         "added to or removed from the profile",
-        {kYes, kYes, kNo, kNo}
+        {kYes, kYes, kYes, kNo}
     },
     GuaranteeRow{
         notify,
         "notified system calls",
         "refusals of the kernel become denials",
-        {kYes, kYes, kNo, kNo}
+        {kYes, kYes, kYes, kNo}
     },
-    GuaranteeRow{landlock, "landlock", "where the kernel has it", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{landlock, "landlock", "where the kernel has it", {kYes, kYes, kYes, kNo}},
     GuaranteeRow{
-        no_network, "no network", "a policy without rules reaches nothing", {kYes, kYes, kNo, kNo}
-    },
-    GuaranteeRow{
-        gatekeeper, "network rules", "an allowlist by the gatekeeper", {kYes, kYes, kNo, kNo}
-    },
-    GuaranteeRow{ports, "published ports", "through the daemon", {kYes, kYes, kNo, kNo}},
-    GuaranteeRow{cow, "cow", "a layer that takes the changes", {kYes, kYes, kNo, kNo}},
-    GuaranteeRow{kept, "kept state", "the home is there again", {kYes, kYes, kNo, kNo}},
-    GuaranteeRow{devices, "devices", "device nodes of the host", {kYes, kYes, kNo, kNo}},
-    GuaranteeRow{
-        signal_pipe, "signal pipe", "descriptor 3 of an `exec` agent", {kYes, kYes, kNo, kNo}
+        no_network, "no network", "a policy without rules reaches nothing", {kYes, kYes, kYes, kNo}
     },
     GuaranteeRow{
-        live_binds, "live grants", "paths and names added while it runs", {kYes, kYes, kNo, kNo}
+        gatekeeper, "network rules", "an allowlist by the gatekeeper", {kYes, kYes, kYes, kNo}
+    },
+    GuaranteeRow{ports, "published ports", "through the daemon", {kYes, kYes, kYes, kNo}},
+    GuaranteeRow{cow, "cow", "a layer that takes the changes", {kYes, kYes, kYes, kNo}},
+    GuaranteeRow{kept, "kept state", "the home is there again", {kYes, kYes, kYes, kNo}},
+    GuaranteeRow{devices, "devices", "device nodes of the host", {kYes, kYes, kYes, kNo}},
+    GuaranteeRow{
+        signal_pipe, "signal pipe", "descriptor 3 of an `exec` agent", {kYes, kYes, kYes, kNo}
+    },
+    GuaranteeRow{
+        live_binds, "live grants", "paths and names added while it runs", {kYes, kYes, kYes, kNo}
     },
     GuaranteeRow{
         cgroup,
         "cgroup limits",
         "memory, swap, cpu and pids where the host has cgroups",
-        {kYes, kYes, kNo, kNo}
+        {kYes, kYes, kYes, kNo}
     },
-    GuaranteeRow{freeze, "freeze", "every process stands still", {kYes, kYes, kNo, kNo}},
+    GuaranteeRow{freeze, "freeze", "every process stands still", {kYes, kYes, kYes, kNo}},
     GuaranteeRow{
-        proven_end, "proven end", "stop returns when no process is left", {kYes, kYes, kNo, kNo}
+        proven_end, "proven end", "stop returns when no process is left", {kYes, kYes, kYes, kNo}
     },
 };
 
@@ -159,9 +159,7 @@ bool gives(CageBackend backend, Guarantee guarantee) noexcept {
     return row_of(guarantee).given[static_cast<std::size_t>(backend)];
 }
 
-bool can_build(CageBackend backend) noexcept {
-    return backend == CageBackend::bwrap || backend == CageBackend::native;
-}
+bool can_build(CageBackend backend) noexcept { return backend != CageBackend::firejail; }
 
 std::vector<std::string> lacking(const CagePolicy& policy, CageBackend backend) {
     if (policy.disabled) return {};

@@ -385,6 +385,9 @@ std::string to_text(const std::vector<Argument>& arguments) {
             case Argument::Kind::sync:
                 out += "{sync}";
                 break;
+            case Argument::Kind::lifeline:
+                out += "{lifeline}";
+                break;
         }
         out += '\n';
     }

@@ -117,6 +117,30 @@ asio::awaitable<void> attack_end(Spawner* spawner, DoctorFacts* facts) {
     }));
 }
 
+asio::awaitable<void> attack_other(Spawner* spawner, OtherBackend* other, CageBackend backend) {
+    auto request = make_request(spawner->paths(), {"inside", kAllowed});
+    request.policy.backend = backend;
+    auto cage = co_await spawner->spawn(std::move(request));
+    cage->take_stdin();
+    const auto output = co_await read_output(cage->take_stdout());
+    co_await cage->wait();
+    other->inside = parse_probe(output);
+}
+
+/// What cannot be built here is no error: these back ends are for who asks for them.
+asio::awaitable<void> attack_others(Spawner* spawner, DoctorFacts* facts) {
+    for (const auto backend : {CageBackend::native, CageBackend::podman}) {
+        OtherBackend other;
+        other.name = to_string(backend);
+        try {
+            co_await attack_other(spawner, &other, backend);
+        } catch (const Error& error) {
+            other.problem = error.what();
+        }
+        facts->others.push_back(std::move(other));
+    }
+}
+
 /// One line that a program prints, run outside of any cage.
 asio::awaitable<std::string> first_line(std::vector<std::string> argv) {
     int ends[2];
@@ -151,6 +175,7 @@ asio::awaitable<void> examine_into(Spawner* spawner, DoctorFacts* facts) {
     co_await attack_inside(spawner, facts);
     co_await attack_memory(spawner, facts);
     co_await attack_end(spawner, facts);
+    co_await attack_others(spawner, facts);
 }
 
 /// The spawner's parts for a program that has no daemon.

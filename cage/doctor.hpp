@@ -41,6 +41,13 @@ std::string doctor_json(const std::vector<DoctorCheck>& checks);
 using ProbeResults = std::map<std::string, std::string, std::less<>>;
 ProbeResults parse_probe(std::string_view output);
 
+/// A back end beside the default: tried with the same attacks in one cage.
+struct OtherBackend {
+    std::string name;     ///< "podman"
+    std::string problem;  ///< why no cage came of it; empty: `inside` is what the attacks gave
+    ProbeResults inside;
+};
+
 /// What the examination learned outside of the cage.
 struct DoctorFacts {
     ProbeResults inside;
@@ -57,6 +64,7 @@ struct DoctorFacts {
     bool bind_by_fd = false;
     std::string kernel;
     int landlock_abi = 0;
+    std::vector<OtherBackend> others;
 };
 /// The verdicts. Pure.
 std::vector<DoctorCheck> judge(const DoctorFacts& facts);

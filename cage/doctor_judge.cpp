@@ -198,6 +198,29 @@ DoctorCheck judge_bwrap(const DoctorFacts& facts) {
     );
 }
 
+/// Only who wants such a back end misses it; one that lets an attack through is broken.
+DoctorCheck judge_other(const OtherBackend& other) {
+    const auto name = "backend " + other.name;
+    if (!other.problem.empty())
+        return missing(
+            name, "host", other.problem,
+            fmt::format(
+                "only for policies with backend: {}; docs/cage.md says what it needs", other.name
+            )
+        );
+    std::vector<std::string_view> through;
+    for (const auto& attack : kAttacks) {
+        const auto found = other.inside.find(attack.key);
+        if (found == other.inside.end() || !holds(attack.held, found->second))
+            through.push_back(attack.name);
+    }
+    if (through.empty()) return check(name, "host", true, "a cage of it holds as well");
+    return {
+        name, "host", "broken", fmt::format("does not hold: {}", fmt::join(through, ", ")),
+        std::string(kNoFix)
+    };
+}
+
 /// std::stable_sort needs what libstdc++ 12 itself calls deprecated.
 std::vector<DoctorCheck> by_layer(const std::vector<DoctorCheck>& checks) {
     constexpr std::array kOrder{"host",    "namespaces", "privileges", "files", "landlock",
@@ -229,6 +252,7 @@ std::vector<DoctorCheck> judge(const DoctorFacts& facts) {
         check("kernel", "host", true, facts.kernel), judge_bwrap(facts), judge_user(facts),
         judge_processes(facts), judge_kill(facts)
     };
+    for (const auto& other : facts.others) out.push_back(judge_other(other));
     for (const auto& attack : kAttacks) out.push_back(judge_attack(facts, attack));
     out.push_back(judge_names(facts));
     out.push_back(judge_listener(facts));

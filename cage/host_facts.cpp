@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cerrno>
+#include <charconv>
 #include <fcntl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -17,23 +18,28 @@
 namespace volary::cage {
 namespace {
 
-/// bwrap's --bind-fd came with 0.10 and with Debian's security update of 0.8; with it bwrap
-/// compares what it bound with what we opened, without it there is a moment for a swap.
-bool knows_bind_fd(const std::string& bwrap) {
+/// What a program prints.
+std::string output_of(std::vector<std::string> argv) {
     int ends[2];
     if (::pipe2(ends, O_CLOEXEC) < 0) throw_errno("make a pipe");
     const UniqueFd ours(ends[0]);
     UniqueFd theirs(ends[1]);
     ChildSpec spec;
-    spec.argv = {bwrap, "--help"};
+    spec.argv = std::move(argv);
     spec.fds = {{theirs.get(), 1}};
     Child child = Child::spawn(spec);
     theirs.reset();
-    std::string help;
+    std::string out;
     std::array<char, 4096> part{};
     for (ssize_t got = 0; (got = ::read(ours.get(), part.data(), part.size())) > 0;)
-        help.append(part.data(), static_cast<std::size_t>(got));
-    return help.find("--ro-bind-fd") != std::string::npos;
+        out.append(part.data(), static_cast<std::size_t>(got));
+    return out;
+}
+
+/// bwrap's --bind-fd came with 0.10 and with Debian's security update of 0.8; with it bwrap
+/// compares what it bound with what we opened, without it there is a moment for a swap.
+bool knows_bind_fd(const std::string& bwrap) {
+    return output_of({bwrap, "--help"}).find("--ro-bind-fd") != std::string::npos;
 }
 
 /// Whether volary-init gets a listener here: the kernel may be too old (before 5.0), and where the
@@ -57,6 +63,9 @@ int landlock_abi() {
     return abi > 0 ? static_cast<int>(abi) : 0;
 }
 
+/// The first with `--log-driver=passthrough` and `--passwd`.
+constexpr unsigned kOldestPodman = 4;
+
 std::string seccomp_words(const CagePolicy& policy, bool notify) {
     std::string out =
         policy.seccomp == SeccompProfile::relaxed ? "seccomp: relaxed" : "seccomp: default";
@@ -77,6 +86,25 @@ HostFacts find_host_facts(const SpawnerPaths& paths) {
     // Landlock keeps its memory out of reach; without it the outer filter has to refuse everything.
     out.notify = out.landlock_abi > 0 && knows_notify(paths.init);
     return out;
+}
+
+std::string podman_problem(std::string_view version) {
+    // "podman version 4.3.1"; "podman" may be an alias of another program.
+    constexpr std::string_view kBefore = "podman version ";
+    unsigned major = 0;
+    if (version.starts_with(kBefore)) {
+        const auto number = version.substr(kBefore.size());
+        std::from_chars(number.data(), number.data() + number.size(), major);
+    }
+    if (major >= kOldestPodman) return {};
+    return fmt::format(
+        "backend podman needs podman {}.0 or newer; this host has \"{}\"", kOldestPodman,
+        version.substr(0, version.find('\n'))
+    );
+}
+
+std::string find_podman_problem(const std::string& podman) {
+    return podman_problem(output_of({podman, "--version"}));
 }
 
 std::vector<std::string> layer_words(const CageSpec& spec, const HostFacts& host) {

@@ -9,6 +9,7 @@
 #include "cage/mounts.hpp"
 #include "cage/native/plan.hpp"
 #include "cage/output_pace.hpp"
+#include "cage/podman/plan.hpp"
 #include "cage/require.hpp"
 
 #include <algorithm>
@@ -123,6 +124,19 @@ asio::awaitable<UniqueFd> bind_later(std::weak_ptr<Cage> weak, SocketSpec spec) 
     co_return co_await cage->bind(std::move(spec));
 }
 
+/// Empty when no absolute folder of PATH has it; `name` begins with a slash.
+std::string find_in_path(const char* name) {
+    const char* path = std::getenv("PATH");
+    std::string list = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
+    while (!list.empty()) {
+        const auto end = std::min(list.find(':'), list.size());
+        auto candidate = list.substr(0, end) + name;
+        list.erase(0, std::min(end + 1, list.size()));
+        if (candidate.starts_with('/') && is_executable(candidate)) return candidate;
+    }
+    return {};
+}
+
 }  // namespace
 
 SpawnerPaths find_programs() {
@@ -134,16 +148,9 @@ SpawnerPaths find_programs() {
     const auto folder = program.substr(0, program.rfind('/'));
     out.shim = folder + "/volary-shim";
     out.init = folder + "/volary-init";
-    const char* path = std::getenv("PATH");
-    std::string list = path != nullptr ? path : "/usr/local/bin:/usr/bin:/bin";
-    while (!list.empty()) {
-        const auto end = std::min(list.find(':'), list.size());
-        auto candidate = list.substr(0, end) + "/bwrap";
-        list.erase(0, std::min(end + 1, list.size()));
-        if (!candidate.starts_with('/') || !is_executable(candidate)) continue;
-        out.bwrap = std::move(candidate);
-        break;
-    }
+    out.bwrap = find_in_path("/bwrap");
+    out.podman = find_in_path("/podman");
+    out.crun = find_in_path("/crun");
     return out;
 }
 
@@ -189,7 +196,14 @@ void add_fd(Prepared& prepared, UniqueFd fd) {
 void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
     auto& launch = prepared.launch;
     auto& compiled = prepared.compiled;
-    if (prepared.spec.policy.backend == CageBackend::native) {
+    if (prepared.spec.policy.backend == CageBackend::podman) {
+        auto plan = to_podman(compiled, {paths.podman, paths.crun}, launch.joins);
+        launch.joins.clear();
+        launch.native = std::move(plan.root);
+        launch.podman = std::move(plan.podman);
+        compiled.command = std::move(plan.command);
+        compiled.data = std::move(plan.data);
+    } else if (prepared.spec.policy.backend == CageBackend::native) {
         launch.native = to_native(compiled);
     } else {
         launch.bwrap = paths.bwrap;
@@ -258,7 +272,12 @@ CageSpec to_spec(const SpawnRequest& request, const std::string& init, bool by_f
 void Spawner::require_programs(CageBackend backend) {
     require_program(paths_.shim, "volary-shim");
     require_program(paths_.init, "volary-init");
-    if (backend != CageBackend::native) require_program(paths_.bwrap, "bwrap (package bubblewrap)");
+    if (backend == CageBackend::bwrap) require_program(paths_.bwrap, "bwrap (package bubblewrap)");
+    if (backend != CageBackend::podman) return;
+    require_program(paths_.podman, "podman (package podman)");
+    require_program(paths_.crun, "crun (package crun), which backend podman needs");
+    if (podman_problem_ == std::nullopt) podman_problem_ = find_podman_problem(paths_.podman);
+    if (!podman_problem_->empty()) throw Error(Errc::unavailable, *podman_problem_);
 }
 
 asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request) {
@@ -306,13 +325,14 @@ void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepare
     for (auto& source : open_sources(prepared.compiled.sources))
         add_fd(prepared, std::move(source));
     add_layers(request, cage, prepared);
-    fill_launch(prepared, paths_);
-    if (rlimits) return;
-    cage.cgroup_ = CageCgroup::create(cgroups_, cage.id_, cage.limits_);
-    for (auto& procs : cage.cgroup_->open_procs()) {
-        prepared.launch.joins.push_back(static_cast<std::uint16_t>(prepared.fds.size()));
-        add_fd(prepared, std::move(procs));
+    if (!rlimits) cage.cgroup_ = CageCgroup::create(cgroups_, cage.id_, cage.limits_);
+    if (cage.cgroup_) {
+        for (auto& procs : cage.cgroup_->open_procs()) {
+            prepared.launch.joins.push_back(static_cast<std::uint16_t>(prepared.fds.size()));
+            add_fd(prepared, std::move(procs));
+        }
     }
+    fill_launch(prepared, paths_);
 }
 
 void Spawner::add_pipes(const SpawnRequest& request, Cage& cage, Prepared& prepared) {

@@ -121,6 +121,7 @@ private:
     SpawnerHooks hooks_;
     CgroupPlace cgroups_;
     std::optional<HostFacts> host_;
+    std::optional<std::string> podman_problem_;  ///< none: not asked yet; empty: it can be used
     std::vector<std::weak_ptr<Cage>> cages_;
     TaskScope tasks_;
 };

@@ -3,6 +3,7 @@
 // limits, locks itself in, tells the shim, and becomes the runner.
 #include "base/unique_fd.hpp"
 #include "cage/init/filter.hpp"
+#include "cage/init/first.hpp"
 #include "cage/init/landlock.hpp"
 #include "cage/init/options.hpp"
 #include "cage/init/sync.hpp"
@@ -132,33 +133,26 @@ StepResult verify_places(const InitOptions& options) {
 }
 
 /// Says that all is applied, with the filter's listener where there is one.
-bool send_ready(int listener) {
-    char ready = sync::kReady;
-    iovec part{&ready, 1};
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_iov = &part;
-    message.msg_iovlen = 1;
-    if (listener >= 0) {
-        message.msg_control = control;
-        message.msg_controllen = sizeof control;
-        auto* c = CMSG_FIRSTHDR(&message);
-        c->cmsg_level = SOL_SOCKET;
-        c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int));
-        std::memcpy(CMSG_DATA(c), &listener, sizeof listener);
-    }
-    return ::sendmsg(kSync, &message, MSG_NOSIGNAL) == 1;
-}
-
 void wait_for_go(UniqueFd listener) {
     char answer = 0;
-    if (!send_ready(listener.get())) ::_exit(sync::kExitFailed);
+    if (!send_with(kSync, sync::kReady, listener.get())) ::_exit(sync::kExitFailed);
     listener.reset();
     while (::recv(kSync, &answer, 1, 0) < 0 && errno == EINTR) {
     }
     // The shim has gone: nobody would hold this cage.
     if (answer != sync::kGo) ::_exit(sync::kExitFailed);
+}
+
+/// With --first: what bwrap would have done. Returns in the runner's process.
+StepResult prepare_first(InitOptions& options, Environment& environment) {
+    FilterProgram outer;
+    if (options.lifeline < 0) return {};
+    if (options.outer < 0) return StepError{"read the filter", "--outer is missing", 0};
+    if (auto failed = read_environment(options.environment, environment)) return failed;
+    if (auto failed = read_filter(options.outer, outer)) return failed;
+    auto failed = become_first(options, outer);
+    sync_socket = options.sync;
+    return failed;
 }
 
 }  // namespace
@@ -180,6 +174,8 @@ int main(int argc, char** argv) {
     FilterProgram filter;
     volary::UniqueFd listener;
     sync_socket = options.sync;
+    Environment environment;
+    need(prepare_first(options, environment));
     need(read_filter(options.seccomp, filter));
     need(close_descriptors(options));
     reset_signals();
@@ -191,6 +187,7 @@ int main(int argc, char** argv) {
     // Last: from here on even this program is held to what the command may do.
     need(install_filter(filter, options.listener, listener));
     wait_for_go(std::move(listener));
+    if (!environment.pointers.empty()) environ = environment.pointers.data();
     ::execvp(options.command[0], options.command.data());
     fail(step_error("execute", options.command[0]));
 }

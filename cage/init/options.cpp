@@ -14,8 +14,21 @@ bool to_number(const char* text, std::uint64_t& out) {
     return end != text && *end == '\0' && *text != '-';
 }
 
+/// Descriptors that come with --first.
+bool take_descriptor(std::string_view name, int number, InitOptions& out) {
+    if (name == "--first") return out.lifeline = number, true;
+    if (name == "--in") return out.stdio[0] = number, true;
+    if (name == "--out") return out.stdio[1] = number, true;
+    if (name == "--err") return out.stdio[2] = number, true;
+    if (name == "--outer") return out.outer = number, true;
+    if (name == "--environment") return out.environment = number, true;
+    if (name == "--cgroup") return out.cgroups.push_back(number), true;
+    return false;
+}
+
 bool take(std::string_view name, char* value, InitOptions& out) {
     std::uint64_t number = 0;
+    if (name == "--folder") return out.folder = value, true;
     if (name == "--writable") return out.writable.emplace_back(value), true;
     if (name == "--sealed") return out.sealed.emplace_back(value), true;
     if (name == "--mounted") return out.mounted.emplace_back(value), true;
@@ -31,7 +44,7 @@ bool take(std::string_view name, char* value, InitOptions& out) {
     if (name == "--files") return out.files = number, true;
     if (name == "--processes") return out.processes = number, true;
     if (name == "--data") return out.data = number, true;
-    return false;
+    return take_descriptor(name, static_cast<int>(number), out);
 }
 
 }  // namespace

@@ -20,6 +20,14 @@ struct InitOptions {
     std::uint64_t files = 0, processes = 0, data = 0;
     /// --landlock auto|off. With `auto` everything is read-only but /dev and `writable`.
     bool landlock = true;
+    /// --first LIFELINE: the caller is the first process of the pid namespace and forks; the end of
+    /// the lifeline's peer ends the cage. Only with it come the six below.
+    int lifeline = -1;
+    int stdio[3] = {-1, -1, -1};        ///< --in FD, --out FD, --err FD
+    int outer = -1;                     ///< --outer FD: file with the outer filter
+    int environment = -1;               ///< --environment FD: file with the environment
+    std::vector<int> cgroups;           ///< --cgroup FD: cgroup.procs to enter
+    std::string folder;                 ///< --folder PATH: working directory
     std::vector<std::string> writable;  ///< --writable PATH
     std::vector<std::string> sealed;    ///< --sealed PATH: must be a mount of its own, read-only
     std::vector<std::string> mounted;   ///< --mounted PATH: must be a mount of its own

@@ -8,6 +8,9 @@ namespace volary::cage::sync {
 /// Everything is applied; waits for kGo before it executes. The listener of the notified system
 /// calls comes beside it where the launch says so.
 constexpr char kReady = 'R';
+/// Another socket for all that follows comes beside it: the exec shall close the last copy, and the
+/// programs between the shim and the cage hold one of the first.
+constexpr char kMoved = 'M';
 constexpr char kFailed = 'F';  ///< then "ERRNO\0STEP\0SUBJECT"; init exits with kExitFailed
 constexpr char kGo = 'G';      ///< shim -> init
 

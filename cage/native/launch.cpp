@@ -28,15 +28,6 @@ namespace {
 constexpr std::uint64_t kNamespaces =
     CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
 
-StepResult write_file(const char* path, const char* text) {
-    const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
-    if (!file) return step_error("open", path);
-    const auto size = std::strlen(text);
-    if (::write(file.get(), text, size) != static_cast<ssize_t>(size))
-        return step_error("write", path);
-    return {};
-}
-
 /// setgroups is denied already: the shim's user namespace, which is ours' parent, denies it.
 StepResult map_user(const wire::Native& native, uid_t uid, gid_t gid) {
     char map[64];

@@ -80,26 +80,32 @@ public:
     Root(const wire::Launch& launch, const Prepared& prepared)
         : launch_(launch), prepared_(prepared) {}
 
+    /// On top of the host's root. This process's own root stays the host's, so sources are still
+    /// found by their paths.
     StepResult build() {
-        const auto old = ::umask(0);
-        if (auto failed = begin()) return failed;
-        for (const auto& step : launch_.native->steps)
-            if (auto failed = make(step)) return failed;
-        ::umask(old);
+        const UniqueFd host(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
+        if (auto failed = build_at(host.get())) return failed;
         return enter();
     }
 
+    StepResult build_at(int place) {
+        const auto old = ::umask(0);
+        if (auto failed = begin(place)) return failed;
+        for (const auto& step : launch_.native->steps)
+            if (auto failed = make(step)) return failed;
+        ::umask(old);
+        return {};
+    }
+
 private:
-    /// An empty tmpfs on top of the host's root. This process's own root stays the host's, so
-    /// sources are still found by their paths.
-    StepResult begin() {
+    /// An empty tmpfs.
+    StepResult begin(int place) {
         NewMount root("tmpfs");
         if (!root.set("mode", "0755") || !root.set("size", kRootSize))
             return step_error("configure tmpfs", "/");
         root_ = root.make(kSafe);
         if (!root_) return step_error("make tmpfs", "/");
-        const UniqueFd host(::open("/", O_PATH | O_DIRECTORY | O_CLOEXEC));
-        if (!host || !attach(root_.get(), host.get())) return step_error("mount", "/");
+        if (!attach(root_.get(), place)) return step_error("mount", "/");
         return {};
     }
 
@@ -330,6 +336,10 @@ private:
 
 StepResult build_root(const wire::Launch& launch, const Prepared& prepared) {
     return Root(launch, prepared).build();
+}
+
+StepResult build_tree(const wire::Launch& launch, const Prepared& prepared, int place) {
+    return Root(launch, prepared).build_at(place);
 }
 
 }  // namespace volary::cage

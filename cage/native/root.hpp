@@ -14,4 +14,8 @@ namespace volary::cage {
 /// from the new root without following any link and mounted onto by descriptor.
 StepResult build_root(const wire::Launch& launch, const Prepared& prepared);
 
+/// The same tree mounted at the folder `place` (O_PATH), without moving into it: for a back end
+/// that makes the namespaces by itself.
+StepResult build_tree(const wire::Launch& launch, const Prepared& prepared, int place);
+
 }  // namespace volary::cage

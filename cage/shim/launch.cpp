@@ -3,6 +3,7 @@
 
 #include "cage/init/sync.hpp"
 #include "cage/native/launch.hpp"
+#include "cage/podman/launch.hpp"
 #include "cage/shim/network.hpp"
 #include "cage/shim/overlay.hpp"
 #include "cage/shim/prepared.hpp"
@@ -36,20 +37,27 @@ int number_of(const wire::Argument& argument, const Prepared& prepared) {
     using Kind = wire::Argument::Kind;
     const auto index = argument.index;
     if (argument.kind == Kind::sync) return prepared.sync.get();
+    if (argument.kind == Kind::lifeline) return prepared.lifeline.get();
     if (argument.kind == Kind::data)
         return index < prepared.data.size() ? prepared.data[index].get() : -1;
     return index < prepared.fds.size() ? prepared.fds[index].get() : -1;
 }
 
-StepResult render(const wire::Argument& argument, Prepared& prepared, std::string& out) {
+/// Podman passes descriptors on as 3, 4, ...; the others as they are.
+constexpr int kFirstPassed = 3;
+
+StepResult render(
+    const wire::Launch& launch, const wire::Argument& argument, Prepared& prepared, std::string& out
+) {
     using Kind = wire::Argument::Kind;
     if (argument.kind == Kind::text) {
         out = argument.text;
         return {};
     }
-    const int number = number_of(argument, prepared);
+    int number = number_of(argument, prepared);
     if (number < 0) return StepError{"read launch", "descriptor index out of range", 0};
     prepared.keep.push_back(number);
+    if (!launch.podman.empty()) number = kFirstPassed + static_cast<int>(prepared.keep.size()) - 1;
     out = (argument.kind == Kind::fd_path ? "/proc/self/fd/" : "") + std::to_string(number);
     return {};
 }
@@ -58,7 +66,7 @@ StepResult render(const wire::Argument& argument, Prepared& prepared, std::strin
 StepResult prepare_options(const wire::Launch& launch, Prepared& prepared, std::string& word) {
     std::string options;
     for (const auto& argument : launch.options) {
-        if (auto failed = render(argument, prepared, word)) return failed;
+        if (auto failed = render(launch, argument, prepared, word)) return failed;
         options.append(word).push_back('\0');
     }
     if (auto failed = make_data(options, "bwrap options", prepared.args)) return failed;
@@ -71,8 +79,9 @@ StepResult prepare_argv(const wire::Launch& launch, Prepared& prepared) {
     std::string word;
     if (!launch.native)
         if (auto failed = prepare_options(launch, prepared, word)) return failed;
+    prepared.argv.insert(prepared.argv.end(), launch.podman.begin(), launch.podman.end());
     for (const auto& argument : launch.command) {
-        if (auto failed = render(argument, prepared, word)) return failed;
+        if (auto failed = render(launch, argument, prepared, word)) return failed;
         prepared.argv.push_back(word);
     }
     for (auto& text : prepared.argv) prepared.pointers.push_back(text.data());
@@ -116,6 +125,22 @@ StepResult prepare(const wire::Launch& launch, std::vector<UniqueFd> fds, Prepar
     report_and_exit(sync, "execute", launch.bwrap.c_str());
 }
 
+/// The root of a cage of podman is made from the steps of the native launcher.
+StepResult check_podman(const wire::Launch& launch) {
+    if (!launch.podman.empty() && !launch.native)
+        return StepError{"read launch", "no root for podman", 0};
+    return {};
+}
+
+StepResult make_lifeline(Prepared& prepared, Launched& out) {
+    int pair[2];
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+        return step_error("socketpair");
+    out.lifeline.reset(pair[0]);
+    prepared.lifeline.reset(pair[1]);
+    return make_data({}, "podman's words", out.said);
+}
+
 }  // namespace
 
 void report_and_exit(int sync, const char* step, const char* subject) {
@@ -157,10 +182,14 @@ StepResult start_cage(const wire::Launch& launch, std::vector<UniqueFd> fds, Lau
     const int on = 1;
     if (::setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
         return step_error("set SO_PASSCRED");
+    if (auto failed = check_podman(launch)) return failed;
+    if (!launch.podman.empty())
+        if (auto failed = make_lifeline(prepared, out)) return failed;
     if (auto failed = prepare(launch, std::move(fds), prepared)) return failed;
-    if (launch.native) return start_native(launch, prepared, out.monitor);
+    if (launch.native && launch.podman.empty()) return start_native(launch, prepared, out.monitor);
     out.monitor = ::fork();
     if (out.monitor < 0) return step_error("fork");
+    if (out.monitor == 0 && !launch.podman.empty()) become_podman(launch, prepared, out.said.get());
     if (out.monitor == 0) become_bwrap(launch, prepared);
     return {};
 }

@@ -10,11 +10,13 @@
 
 namespace volary::cage {
 
-/// A cage as started: the pid of bwrap's monitor or of the cage's first process, and our end of the
-/// pair on which volary-init reports.
+/// A cage as started: the pid of bwrap's monitor, of podman or of the cage's first process, and our
+/// end of the pair on which volary-init reports.
 struct Launched {
     pid_t monitor = -1;
     UniqueFd sync;
+    UniqueFd lifeline;  ///< podman: its end ends the cage
+    UniqueFd said;      ///< podman: what it says, a file
 };
 
 /// Starts bwrap, or builds the cage itself, as `launch` says, with `fds` as the descriptors that

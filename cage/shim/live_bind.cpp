@@ -96,7 +96,9 @@ std::uint64_t mount_id(int fd) {
 /// Makes a missing target in the cage's root, which is read-only to everybody: through a writable
 /// copy of that mount which nobody else sees.
 StepResult make_target(int root, const std::string& target, bool folder) {
-    const UniqueFd copy(open_tree(root, "", AT_EMPTY_PATH));
+    UniqueFd copy(open_tree(root, "", AT_EMPTY_PATH));
+    // A root that another namespace made (podman's) and what is mounted in it are held together.
+    if (!copy && errno == EINVAL) copy.reset(open_tree(root, "", AT_EMPTY_PATH | AT_RECURSIVE));
     if (!copy || !set_mount(copy.get(), 0, MOUNT_ATTR_RDONLY, 0))
         return step_error("make a place for", target);
     UniqueFd at(::fcntl(copy.get(), F_DUPFD_CLOEXEC, 0));

@@ -27,15 +27,6 @@ constexpr int kLoopbackIndex = 1;
 /// Pending connections of one listener; the daemon accepts at once, so this is slack.
 constexpr int kBacklog = 128;
 
-StepResult write_file(const char* path, const char* text) {
-    const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
-    if (!file) return step_error("open", path);
-    const auto size = std::strlen(text);
-    if (::write(file.get(), text, size) != static_cast<ssize_t>(size))
-        return step_error("write", path);
-    return {};
-}
-
 struct RouteRequest {
     nlmsghdr header;
     rtmsg route;
@@ -104,6 +95,15 @@ bool set_option(int socket, int level, int name) {
 }
 
 }  // namespace
+
+StepResult write_file(const char* path, const char* text) {
+    const UniqueFd file(::open(path, O_WRONLY | O_CLOEXEC));
+    if (!file) return step_error("open", path);
+    const auto size = std::strlen(text);
+    if (::write(file.get(), text, size) != static_cast<ssize_t>(size))
+        return step_error("write", path);
+    return {};
+}
 
 StepResult enter_namespaces() {
     const auto uid = ::getuid();

@@ -12,6 +12,9 @@ namespace volary::cage {
 /// maps to host uid 0 owns the host's files.
 StepResult enter_namespaces();
 
+/// Writes a short text in one piece.
+StepResult write_file(const char* path, const char* text);
+
 /// Brings `lo` up and makes every IPv4 and IPv6 address local to it (design.md, 6.1), and lets
 /// every process of the namespace bind ports below 1024, so that a listener for a wildcard name
 /// can be made after the capabilities are gone. Needs CAP_NET_ADMIN in the namespace.

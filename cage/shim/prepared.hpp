@@ -16,6 +16,7 @@ struct Prepared {
     std::vector<UniqueFd> data;  ///< memfds for bwrap; the native launcher writes from memory
     UniqueFd args;
     UniqueFd sync;
+    UniqueFd lifeline;              ///< the cage's end
     std::vector<int> keep;          ///< numbers that survive the exec
     std::vector<std::string> argv;  ///< of what is executed: bwrap, or volary-init
     std::vector<char*> pointers;

@@ -47,7 +47,8 @@ struct Argument {
         fd = 1,       ///< number of the passed descriptor `index`
         fd_path = 2,  ///< "/proc/self/fd/" + that number
         data = 3,     ///< number of a memfd that holds data[index]
-        sync = 4      ///< number of the socket on which volary-init reports to the shim
+        sync = 4,     ///< number of the socket on which volary-init reports to the shim
+        lifeline = 5  ///< number of a socket whose other end closes when the shim ends
     };
     Kind kind = Kind::text;
     std::string text;
@@ -124,6 +125,8 @@ struct Launch {
     std::uint16_t stdio[3] = {0, 0, 0};  ///< indexes of the passed descriptors
     std::vector<std::uint16_t> joins;  ///< cgroup.procs files that the cage's first process enters
     std::optional<Native> native;      ///< `bwrap` and `options` are then empty
+    /// podman's command line without the command; the shim then makes the root of `native` for it.
+    std::vector<std::string> podman;
     std::vector<Overlay> overlays;
     bool notify = false;  ///< volary-init sends the listener of its filter; without it: no start
     bool operator==(const Launch&) const = default;

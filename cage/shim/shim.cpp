@@ -202,6 +202,10 @@ void Shim::on_sync() {
         return;
     }
     const char kind = packet.bytes.front();
+    if (kind == sync::kMoved && !packet.fds.empty()) {
+        launched_.sync = std::move(packet.fds.front());
+        return;
+    }
     if (kind == sync::kReady && !runner_) return on_ready(std::move(packet));
     if (kind == sync::kFailed) on_init_failed(std::string_view(packet.bytes).substr(1));
 }
@@ -259,11 +263,7 @@ void Shim::reap() {
     if (pid < 0 && errno == ECHILD) {
         gone_ = true;
         if (!runner_ && !failed_ && !killing_) fail({"start the cage", "no process", ECHILD});
-        if (!started_.runner && !failed_)
-            fail(
-                {"build the cage", "its first process exited with " + std::to_string(exited_.code),
-                 0}
-            );
+        if (!started_.runner && !failed_) fail({"build the cage", why_not_built(), 0});
         rusage used{};
         ::getrusage(RUSAGE_CHILDREN, &used);
         exited_.user_us = to_us(used.ru_utime);
@@ -274,11 +274,22 @@ void Shim::reap() {
     if (killing_) kill_all();
 }
 
+std::string Shim::why_not_built() const {
+    if (!launched_.said) return "its first process exited with " + std::to_string(exited_.code);
+    char text[1024];
+    const auto got = ::pread(launched_.said.get(), text, sizeof text, 0);
+    std::string said(text, got > 0 ? static_cast<std::size_t>(got) : 0);
+    while (!said.empty() && said.back() == '\n') said.pop_back();
+    return "podman ended with " + std::to_string(exited_.code) + ": " + said;
+}
+
 void Shim::kill_all() {
     killing_ = true;
     // Killing the first process of a pid namespace makes the kernel kill all others in it.
     (void)send_to(init_, SIGKILL);
-    if (init_) return;
+    // What podman started beside the cage (itself, conmon, its cleaning) has nothing to do then:
+    // all its files are in a namespace that goes with it.
+    if (init_ && !launched_.said) return;
     // Too early to know it: kill what is ours; what is orphaned by that comes to us and is killed
     // on the next SIGCHLD.
     char path[64];

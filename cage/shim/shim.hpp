@@ -7,6 +7,7 @@
 #include "cage/shim/notify.hpp"
 #include "cage/shim/step.hpp"
 
+#include <string>
 #include <sys/types.h>
 #include <vector>
 
@@ -35,6 +36,7 @@ private:
     void on_init_failed(std::string_view message);
     void tell(const std::vector<wire::DeniedCall>& calls);
     void reap();
+    std::string why_not_built() const;
     void kill_all();
     void fail(const StepError& error);
 

@@ -56,6 +56,24 @@ TEST_CASE("a host that has everything is all ok", "[doctor]") {
     CHECK(is_sound(checks));
 }
 
+TEST_CASE(
+    "a back end that cannot be used is missing, one that lets through is broken", "[doctor]"
+) {
+    auto facts = good_host();
+    facts.others = {{"native", {}, facts.inside}, {"podman", "podman is not installed", {}}};
+    auto checks = judge(facts);
+    CHECK(find(checks, "backend native").verdict == "ok");
+    CHECK(find(checks, "backend podman").verdict == "missing");
+    CHECK(find(checks, "backend podman").detail == "podman is not installed");
+    CHECK(is_sound(checks));
+
+    facts.others[0].inside["mount"] = "ok";
+    checks = judge(facts);
+    CHECK(find(checks, "backend native").verdict == "broken");
+    CHECK(find(checks, "backend native").detail.find("mount(2)") != std::string::npos);
+    CHECK_FALSE(is_sound(checks));
+}
+
 TEST_CASE("each attack that succeeds is broken", "[doctor]") {
     for (const auto& [key, result] : good_host().inside) {
         // What the control is asked for, and the end of the list, prove nothing by themselves.

@@ -84,7 +84,7 @@ for (const target of ["/x", "/dev/x", "/etc/x", "/usr/bin/env", "/bin/sh", "/etc
 }
 
 for (const absent of [
-  "/sys", "/root", "/home/volary", "/var/lib", "/var/log", "/boot", "/etc/shadow", "/etc/machine-id",
+  "/sys/kernel", "/sys/class", "/root", "/home/volary", "/var/lib", "/var/log", "/boot", "/etc/shadow", "/etc/machine-id",
   "/etc/ssh", "/run/dbus", "/run/user", "/tmp/.X11-unix", "/var/run/docker.sock", "/proc/kcore/x",
   "/dev/kmsg", "/dev/mem", "/dev/fuse", "/dev/kvm", "/dev/vsock", "/dev/net/tun", "/dev/input",
 ]) {
@@ -93,6 +93,11 @@ for (const absent of [
     assert.notEqual(tried.code, 0, tried.stdout);
   });
 }
+
+test("nothing is in /sys", async (t) => {
+  const tried = await new Workspace(t).caged("ls -A /sys 2>/dev/null");
+  assert.equal(tried.stdout, "");
+});
 
 test("devices: only the harmless ones", async (t) => {
   const workspace = new Workspace(t);
