@@ -96,8 +96,9 @@ public:
     std::vector<std::string> list() {
         if (!can_build(backend_))
             out_.push_back(fmt::format(
-                "backend \"{}\": this version cannot build a cage with it; use \"bwrap\" or "
-                "\"native\"",
+                "backend \"{}\": this version cannot build a cage with it: it is a setuid program, "
+                "and nothing that volary starts gains privileges; use \"bwrap\", \"native\" or "
+                "\"podman\"",
                 to_string(backend_)
             ));
         for (std::size_t i = 0; i < policy_.fs.size(); ++i) {

@@ -14,7 +14,8 @@ namespace volary::bench {
 /// A program that isolates a command in its own way, ready to start.
 struct Peer {
     std::string name;
-    std::vector<std::string> argv;  ///< empty: not installed
+    std::vector<std::string> argv;   ///< empty: not installed
+    std::vector<std::string> after;  ///< what to run once when all is measured
     std::vector<std::pair<int, int>> fds;
     std::vector<UniqueFd> held;  ///< what `fds` borrows
     /// bwrap reads a data descriptor to its end: it is made anew for each start.
@@ -31,12 +32,12 @@ cage::SpawnerPaths programs();
 /// volary-init.
 Peer bare_bwrap(const cage::SpawnerPaths& paths);
 
-/// unshare, firejail, podman and srt, each with the nearest thing to the same cage; those that are
-/// not installed have no argv. srt is looked for in PATH.
+/// unshare, firejail, podman with crun and with runc, and srt, each with the nearest thing to the
+/// same cage; those that are not installed have no argv. srt is looked for in PATH.
 std::vector<Peer> other_peers();
 
 /// From the start to the first byte that `/bin/echo` writes, in ms; `whole`: to its end. Throws
-/// Error when it writes nothing.
+/// Error with the last line that the peer said when it writes nothing.
 double time_peer(const Peer& peer, bool whole);
 
 double median(std::vector<double> values);

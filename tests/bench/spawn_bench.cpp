@@ -2,6 +2,7 @@
 // Cage spawn, with both back ends, against bare bwrap with the same binds and namespaces and
 // against other programs of the kind, in one run. Each sample: from the start to the first byte
 // that the runner writes. The argument lists of the peers are printed (not with --json).
+#include "base/child.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "cage/cage.hpp"
@@ -14,8 +15,10 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
+#include <fcntl.h>
 #include <fstream>
 #include <map>
+#include <poll.h>
 #include <thread>
 #include <unistd.h>
 
@@ -168,23 +171,58 @@ double bwrap_rate(int workers) {
     return kBatch / seconds_since(start);
 }
 
+/// A peer and what it gave.
+struct Row {
+    Peer peer;
+    std::vector<double> times;
+    std::string why;  ///< there are none
+};
+
 struct Report {
     std::vector<Samples> cages{Samples(CageBackend::bwrap), Samples(CageBackend::native)};
     std::vector<double> bwrap;
     double bwrap_per_s_1 = 0, bwrap_per_s_2 = 0;
-    std::vector<std::pair<Peer, std::vector<double>>> peers;
+    std::vector<double> podman;  ///< cages of that back end
+    std::string no_podman;       ///< why there are none
+    std::vector<Row> peers;
 };
+
+void run_quietly(const std::vector<std::string>& argv) {
+    const UniqueFd quiet(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    ChildSpec child;
+    child.argv = argv;
+    for (int to = 0; to <= 2; ++to) child.fds.emplace_back(quiet.get(), to);
+    Child running = Child::spawn(child);
+    pollfd ended{running.pidfd(), POLLIN, 0};
+    while (::poll(&ended, 1, -1) < 0 && errno == EINTR) {
+    }
+}
 
 void measure_peers(Report& report) {
     for (auto& peer : other_peers()) {
-        std::vector<double> times;
+        Row row;
+        row.why = "not installed";
         try {
             for (int i = 0; i < kPeerRounds && !peer.argv.empty(); ++i)
-                times.push_back(time_peer(peer, false));
-        } catch (const std::exception&) {
-            times.clear();  // Installed, but it does not run here.
+                row.times.push_back(time_peer(peer, false));
+        } catch (const std::exception& error) {
+            row.times.clear();
+            row.why = error.what();
         }
-        report.peers.emplace_back(std::move(peer), std::move(times));
+        if (!peer.after.empty()) run_quietly(peer.after);
+        row.peer = std::move(peer);
+        report.peers.push_back(std::move(row));
+    }
+}
+
+/// The slow back end, in a few rounds of its own.
+asio::awaitable<void> measure_podman(Spawner* spawner, Report* report) {
+    Samples samples(CageBackend::podman);
+    try {
+        for (int i = 0; i < kPeerRounds; ++i) co_await time_spawn(spawner, &samples);
+        report->podman = std::move(samples.spawn);
+    } catch (const Error& error) {
+        report->no_podman = error.what();
     }
 }
 
@@ -203,6 +241,7 @@ void measure(Report& report) {
     while (!done && io.run_one() > 0) {
     }
     if (failed) std::rethrow_exception(failed);
+    run_to_end(io, measure_podman(&spawner, &report));
     for (auto& samples : report.cages) {
         measure_rate(io, spawner, samples.backend, 1, samples.per_s_1);
         measure_rate(io, spawner, samples.backend, 2, samples.per_s_2);
@@ -211,6 +250,17 @@ void measure(Report& report) {
     report.bwrap_per_s_1 = bwrap_rate(1);
     report.bwrap_per_s_2 = bwrap_rate(2);
     measure_peers(report);
+}
+
+void print_figure(const std::string& name, const std::vector<double>& times) {
+    if (times.empty()) std::printf(",\"%s_p50_ms\":null", name.c_str());
+    if (!times.empty()) std::printf(",\"%s_p50_ms\":%.1f", name.c_str(), median(times));
+}
+
+void print_row(const std::string& name, const std::vector<double>& times, const std::string& why) {
+    if (times.empty()) std::printf("%-24s %s\n", name.c_str(), why.c_str());
+    if (!times.empty())
+        std::printf("%-24s %8.2f %8.2f\n", name.c_str(), median(times), percentile(times, 0.95));
 }
 
 void print_json(const Report& report) {
@@ -233,10 +283,8 @@ void print_json(const Report& report) {
         bwrap.per_s_1, bwrap.per_s_2, native.per_s_1, native.per_s_2, report.bwrap_per_s_1,
         report.bwrap_per_s_2, bwrap.idle_kb, native.idle_kb
     );
-    for (const auto& [peer, times] : report.peers) {
-        if (times.empty()) std::printf(",\"%s_p50_ms\":null", peer.name.c_str());
-        if (!times.empty()) std::printf(",\"%s_p50_ms\":%.1f", peer.name.c_str(), median(times));
-    }
+    print_figure("cage_podman", report.podman);
+    for (const auto& row : report.peers) print_figure(row.peer.name, row.times);
     std::puts("}");
 }
 
@@ -267,17 +315,10 @@ void print_table(const Report& report) {
         percentile(report.bwrap, 0.95), report.bwrap_per_s_1, report.bwrap_per_s_2
     );
     print_argv(bare_bwrap(programs()));
-    for (const auto& [peer, times] : report.peers) {
-        if (peer.argv.empty()) {
-            std::printf("%-24s not installed\n", peer.name.c_str());
-            continue;
-        }
-        if (times.empty()) std::printf("%-24s does not run here\n", peer.name.c_str());
-        if (!times.empty())
-            std::printf(
-                "%-24s %8.2f %8.2f\n", peer.name.c_str(), median(times), percentile(times, 0.95)
-            );
-        print_argv(peer);
+    print_row("cage, backend podman", report.podman, report.no_podman);
+    for (const auto& row : report.peers) {
+        print_row(row.peer.name, row.times, row.why);
+        if (!row.peer.argv.empty()) print_argv(row.peer);
     }
 }
 
