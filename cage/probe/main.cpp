@@ -265,6 +265,8 @@ int probe_linger() {
         if (::fork() != 0) ::_exit(0);
         while (true) ::pause();
     }
+    // Whoever looks now shall see those that stay, not those that are about to go.
+    for (int i = 0; i < 3; ++i) ::wait(nullptr);
     say("linger", "ok");
     while (true) ::pause();
 }
