@@ -23,7 +23,7 @@ void print_changes(const Json& answer) {
     if (changes.empty()) print_line("no changes wait: nothing was changed in a cow folder");
     for (const auto& change : changes) {
         const auto refused = string_or(change, "refused");
-        print_line(printable(fmt::format(
+        print_line(revealed_line(fmt::format(
             "{:<8} {:<20} {} ({} bytes){}", string_or(change, "kind"), string_or(change, "agent"),
             string_or(change, "path"), change.value("bytes", std::int64_t{0}),
             refused.empty() ? "" : "  cannot be kept: " + refused
@@ -42,7 +42,7 @@ asio::awaitable<int> do_diff(
             path_segment(path)
         );
         const auto text = co_await client.text(std::move(target));
-        print_line(printable(text));
+        print_line(revealed(text));
     }
     co_return 0;
 }
@@ -85,7 +85,7 @@ asio::awaitable<int> do_settle(
                 verb == "keep" ? "kept" : "dropped"
             ));
             for (const auto& line : answer.at("refused"))
-                print_line(printable("  refused: " + line.get<std::string>()));
+                print_line(revealed_line("  refused: " + line.get<std::string>()));
         }
         answer["agent"] = agent;
         answers.push_back(std::move(answer));

@@ -107,7 +107,8 @@ public:
         if (entries_.empty()) print_line("nothing was denied, granted or connected to");
         for (const auto& [at, entry] : entries_) {
             const auto time = format_rfc3339(at).substr(11, 8);
-            print_line(printable(fmt::format("{} {:<20} {}", time, entry.agent, entry.words)));
+            const auto line = fmt::format("{} {:<20} {}", time, entry.agent, entry.words);
+            print_line(revealed_line(line));
         }
     }
 
@@ -158,7 +159,7 @@ Json rule_of(const std::string& rule) {
 void confirm(const std::string& file) {
     if (::isatty(STDIN_FILENO) == 0)
         throw Error(Errc::denied, "nobody is there to look at the change: confirm it with --yes");
-    fmt::print("write this to {}? [y/N] ", printable(file));
+    fmt::print("write this to {}? [y/N] ", revealed_line(file));
     std::fflush(stdout);
     std::string answer;
     std::getline(std::cin, answer);
@@ -188,7 +189,7 @@ asio::awaitable<int> do_grant(
     const auto path = session_path(options.session) + "/grants";
     auto answer = co_await client.act("POST", path, body);
     if (answer.contains("diff")) {
-        if (!context.json || !options.yes) print_line(printable(string_or(answer, "diff")));
+        if (!context.json || !options.yes) print_line(revealed(string_or(answer, "diff")));
         if (!options.yes) confirm(string_or(answer, "file"));
         body["confirm"] = answer.at("hash");
         answer = co_await client.act("POST", path, body);

@@ -122,6 +122,13 @@ int cage_settle(const Context& context, const ChangesOptions& options, const std
 /// Foreign text without what a terminal would obey: control characters but the line feed.
 std::string printable(std::string_view text);
 
+/// Foreign text of which nothing is left out, for a person who decides by it: what a terminal would
+/// obey becomes a dot, what nobody sees or what turns the order of a line "<U+202E>". Line feeds
+/// and tabs stay.
+std::string revealed(std::string_view text);
+/// The same as one line: a name with a line feed in it must not look like two.
+std::string revealed_line(std::string_view text);
+
 /// Needs the daemon: what the live cages of a session publish.
 int cage_ports(const Context& context, const std::string& session);
 

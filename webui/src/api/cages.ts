@@ -47,7 +47,7 @@ const readNet = (row: Body): NetLine => ({
 
 /** Only what the daemon itself serves becomes a link: an address of another kind reads as none. */
 function safeUrl(url: string): string {
-  return /^(https?:\/\/|\/(?!\/))/.test(url) ? url : "";
+  return /^(https?:\/\/|\/(?![/\\]))/.test(url) ? url : "";
 }
 
 export const readPort = (row: Body): PortLine => ({

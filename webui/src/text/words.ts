@@ -105,6 +105,11 @@ export function visible(text: string): string {
     );
 }
 
+/** A line that somebody decides by: nothing is left out of it, not even what colours a terminal. */
+export function exactly(line: string): string {
+  return visible(line.replaceAll("\u001b", "\u00b7").replace(/\r(?!$)/g, "\u00b7"));
+}
+
 export function firstLine(text: string, limit = 120): string {
   const trimmed = text.trimStart();
   const end = trimmed.indexOf("\n");

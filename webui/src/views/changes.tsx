@@ -56,7 +56,7 @@ function Row(props: {
           <input
             type="checkbox"
             checked={props.chosen}
-            aria-label={`Choose ${props.change.path}`}
+            aria-label={`Choose ${visible(props.change.path)}`}
             onChange={(event) => props.choose(event.currentTarget.checked)}
           />
         </label>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 import { createMemo, For, Show } from "solid-js";
 import { diffCount, diffLines } from "../text/cage.ts";
-import { count, visible } from "../text/words.ts";
+import { count, exactly, visible } from "../text/words.ts";
 
 /** Lines that are drawn; a longer diff is read with the command line. */
 const kMaxLines = 2000;
@@ -16,12 +16,12 @@ export function Diff(props: { diff: string; label: string }) {
   return (
     <figure class="diff-box">
       <figcaption class="num">
-        {props.label}
+        {visible(props.label)}
         <span class="diff-sum">
           {count(sum().added, "line")} added, {sum().removed} removed
         </span>
       </figcaption>
-      <section class="diff" tabindex="0" aria-label={`Diff of ${props.label}`}>
+      <section class="diff" tabindex="0" aria-label={`Diff of ${visible(props.label)}`}>
         <div class="diff-lines">
           <For each={lines().slice(0, kMaxLines)}>
             {(line) => (
@@ -32,7 +32,7 @@ export function Diff(props: { diff: string; label: string }) {
                 <Show when={kSpoken[line.kind]}>
                   <span class="unseen">{kSpoken[line.kind]}</span>
                 </Show>
-                <span>{visible(line.text) || " "}</span>
+                <span>{exactly(line.text) || " "}</span>
               </div>
             )}
           </For>
