@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "cage/cage.hpp"
+#include "cage/compiler.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
 #include "daemon/agent/cage_card.hpp"
@@ -16,7 +17,6 @@
 
 #include <algorithm>
 #include <optional>
-#include <unistd.h>
 #include <utility>
 
 #include <boost/asio/steady_timer.hpp>
@@ -188,6 +188,15 @@ void hold_to_ceiling(CagePolicy& policy, const CageCeiling& ceiling) {
     throw Error(Errc::denied, "the cage exceeds the host's ceiling: " + problems.front());
 }
 
+bool can_be_bound(const FsRule& rule) {
+    try {
+        (void)cage::open_sources({{rule.source, rule.root, "a grant"}});
+    } catch (const Error&) {
+        return false;
+    }
+    return true;
+}
+
 }  // namespace
 
 void Engine::tell_started(const Worker& worker) {
@@ -207,10 +216,10 @@ cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
     request.policy = agent.cage;
     hold_to_ceiling(request.policy, paths_.ceiling);
     for (const auto& grant : worker.grants) {
-        // A granted folder that was removed since, or a ceiling that has come down, must not keep
-        // the agent from starting: it starts without.
+        // A granted folder that was removed or swapped for a link since, or a ceiling that has come
+        // down, must not keep the agent from starting: it starts without.
         const auto* fs = std::get_if<FsRule>(&grant);
-        if (fs != nullptr && ::access(fs->source.c_str(), F_OK) != 0) continue;
+        if (fs != nullptr && !can_be_bound(*fs)) continue;
         auto wider = request.policy;
         add_to(wider, grant);
         if (exceeding(wider, paths_.ceiling).empty()) request.policy = std::move(wider);

@@ -11,7 +11,11 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
 #include <catch2/catch.hpp>
+#if __has_feature(address_sanitizer)
+#include <sanitizer/asan_interface.h>
+#endif
 
 using namespace volary;
 
@@ -52,6 +56,21 @@ asio::awaitable<void> fail() {
     throw Error(Errc::internal, "broken");
     co_return;
 }
+
+#if __has_feature(address_sanitizer)
+asio::awaitable<void> lend_local(const volatile int** lent) {
+    volatile int local = 1;
+    *lent = &local;
+    co_await asio::post(co_await asio::this_coro::executor, asio::use_awaitable);
+    local = 2;
+}
+
+asio::awaitable<void> look_after_end(bool* poisoned) {
+    const volatile int* lent = nullptr;
+    co_await lend_local(&lent);
+    *poisoned = __asan_address_is_poisoned(lent) != 0;
+}
+#endif
 
 asio::awaitable<void> close_scope(TaskScope* scope) { co_await scope->close(); }
 
@@ -190,3 +209,12 @@ TEST_CASE("a program that is not there is an error with its name", "[base]") {
         "start \"/nonexistent/x\": No such file or directory"
     );
 }
+
+#if __has_feature(address_sanitizer)
+TEST_CASE("the address sanitizer sees that a coroutine's frame has ended", "[sanitizer]") {
+    asio::io_context loop;
+    bool poisoned = false;
+    run(loop, look_after_end(&poisoned));
+    CHECK(poisoned);
+}
+#endif

@@ -4,7 +4,17 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { assertError } from "../../support/http.mjs";
@@ -324,6 +334,30 @@ test("11: a folder granted read-only to a live cage can be read there, and not w
     [granted.body.layer, granted.body.path, granted.body.mode, granted.body.cage, granted.body.applied],
     ["fs", "site", "ro", card.cage, "live"],
   );
+});
+
+test("11: a granted folder that became a link keeps no agent from starting, and is not followed", async (t) => {
+  const daemon = await Daemon.start(t, {
+    scripts: scraperRuns("cat /workspace/extra/secret 2>&1 || echo not there"),
+    edit: (folder) => {
+      mkdirSync(path.join(folder, "extra"));
+      mkdirSync(path.join(folder, "other"));
+      writeFileSync(path.join(folder, "other/secret"), "seen through a link\n");
+    },
+  });
+  const { session } = await daemon.send();
+  await daemon.finished(session);
+  const given = await grant(daemon, session, { fs: { path: "project:/extra", mode: "rw" }, scope: "session" });
+  assert.equal(given.status, 202, given.text);
+  rmSync(path.join(daemon.project, "extra"), { recursive: true });
+  symlinkSync("other", path.join(daemon.project, "extra"));
+  await daemon.send("again", { session });
+  const events = await daemon.finished(session, 2);
+  assert.equal(ofKind(events, "run.finished").at(-1).body.outcome, "succeeded", JSON.stringify(events.slice(-5)));
+  const { cages } = await daemon.api.get(`/sessions/${session}/cages`);
+  const { folders } = cages.filter((c) => c.agent === kScraper).at(-1).policy;
+  assert.ok(folders.some((f) => f.path === "/workspace/data"), JSON.stringify(folders));
+  assert.ok(!folders.some((f) => f.path === "/workspace/extra"), JSON.stringify(folders));
 });
 
 test("11: the operator's ceiling refuses a grant of any scope, and names its key", async (t) => {
