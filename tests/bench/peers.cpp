@@ -49,19 +49,40 @@ Peer find_peer(std::string name, const char* program, std::vector<std::string> r
     return out;
 }
 
-/// An image store would be one more thing to set up: the host's own root is the root.
+/// A root for podman: an image store would be one more thing to set up. Removed with its last
+/// owner.
+std::shared_ptr<const std::string> make_root() {
+    namespace fs = std::filesystem;
+    auto pattern = (fs::temp_directory_path() / "volary-bench-XXXXXX").string();
+    if (::mkdtemp(pattern.data()) == nullptr) throw_errno("mkdtemp", pattern);
+    for (const char* name : {"usr", "etc", "proc", "sys", "dev", "tmp", "run"})
+        fs::create_directory(fs::path(pattern) / name);
+    for (const std::string name : {"bin", "lib", "lib64"})
+        fs::create_symlink("usr/" + name, fs::path(pattern) / name);
+    const auto remove = [](const std::string* path) {
+        std::error_code ignored;
+        fs::remove_all(*path, ignored);
+        delete path;
+    };
+    return {new std::string(std::move(pattern)), remove};
+}
+
 Peer podman_with(std::string name, const char* runtime, const std::vector<std::string>& more) {
+    const auto root = make_root();
     std::vector<std::string> rest{"--runtime", runtime, "--log-level=error", "run", "--rm"};
     rest.insert(rest.end(), more.begin(), more.end());
     for (const char* word :
-         {"--network=none", "--read-only", "--log-driver=none", "--security-opt=no-new-privileges",
-          "--cap-drop=all", "--ulimit=nofile=1024:1024", "--ulimit=nproc=512:512", "--rootfs",
-          "/:O", "/bin/echo"})
+         {"--network=none", "--read-only", "--read-only-tmpfs=false", "--log-driver=none",
+          "--security-opt=no-new-privileges", "--cap-drop=all", "--ulimit=nofile=1024:1024",
+          "--ulimit=nproc=512:512", "--volume=/usr:/usr:ro", "--rootfs"})
         rest.emplace_back(word);
+    rest.push_back(*root);
+    rest.emplace_back("/bin/echo");
     auto out = find_peer(std::move(name), "podman", std::move(rest));
     if (find_in_path(runtime).empty()) out.argv.clear();
     // Ends the process that keeps the user namespace of a user's podmans.
     if (!out.argv.empty()) out.after = {out.argv.front(), "system", "migrate"};
+    out.root = root;
     return out;
 }
 
@@ -127,10 +148,11 @@ Peer bare_bwrap(const SpawnerPaths& paths) {
 std::vector<Peer> other_peers() {
     std::vector<Peer> out;
     out.push_back(find_peer("unshare", "unshare", {"-Urnmpfiu", "--", "/bin/echo"}));
+    // Without `--`, after which it takes the user's login shell, and a system user has none.
     out.push_back(find_peer(
         "firejail", "firejail",
         {"--quiet", "--noprofile", "--net=none", "--private", "--private-dev", "--seccomp",
-         "--caps.drop=all", "--", "/bin/echo"}
+         "--caps.drop=all", "/bin/echo"}
     ));
     out.push_back(podman_with("podman", "crun", {"--cgroups=disabled"}));
     // runc knows no --cgroups=disabled; crun refuses hosts with "hybrid" cgroups.

@@ -4,6 +4,7 @@
 #include "base/unique_fd.hpp"
 #include "cage/spawner.hpp"
 
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,8 +15,9 @@ namespace volary::bench {
 /// A program that isolates a command in its own way, ready to start.
 struct Peer {
     std::string name;
-    std::vector<std::string> argv;   ///< empty: not installed
-    std::vector<std::string> after;  ///< what to run once when all is measured
+    std::vector<std::string> argv;            ///< empty: not installed
+    std::shared_ptr<const std::string> root;  ///< a folder that goes with the last copy
+    std::vector<std::string> after;           ///< what to run once when all is measured
     std::vector<std::pair<int, int>> fds;
     std::vector<UniqueFd> held;  ///< what `fds` borrows
     /// bwrap reads a data descriptor to its end: it is made anew for each start.
