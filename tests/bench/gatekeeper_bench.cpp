@@ -7,15 +7,18 @@
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/gatekeeper/net_io.hpp"
 #include "cage/gatekeeper/resolver.hpp"
+#include "tests/bench/net_peers.hpp"
 
 #include <algorithm>
 #include <arpa/inet.h>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fcntl.h>
+#include <filesystem>
 #include <functional>
 #include <map>
 #include <netinet/in.h>
@@ -377,11 +380,46 @@ void measure_many(Gate& gate, Figures& out) {
     out["gate_open_5000_loop_p99_ms"] = quantile(late, 0.99);
 }
 
+/// Other networks for namespaces, against the same direct connection; NAN: does not run here.
+void measure_peers(const Target& direct, Figures& out) {
+    // Not the link: what /proc says inside is another process.
+    const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
+    std::vector<double> plain;
+    for (int i = 0; i < kRounds; ++i) plain.push_back(bulk_gb_per_s(direct));
+    for (const auto& [peer, name] :
+         {std::pair{bench::NetPeer::pasta, std::string("pasta")},
+          std::pair{bench::NetPeer::slirp4netns, std::string("slirp4netns")}}) {
+        const auto got = bench::through_peer(peer, self, direct.port);
+        const double none = std::nan("");
+        out[name + "_connect_added_us_p50"] =
+            got ? got->connect_us - out.at("gate_direct_connect_us_p50") : none;
+        out[name + "_throughput_ratio"] = got ? got->gb_per_s / median(plain) : none;
+    }
+}
+
+/// Inside the namespace of such a network.
+int as_client(const char* port) {
+    const Target target{
+        bench::default_gateway(), static_cast<std::uint16_t>(std::strtoul(port, nullptr, 10))
+    };
+    if (target.address.empty()) return 1;
+    std::vector<UniqueFd> open;
+    std::vector<double> connects, streams;
+    for (int i = 0; i < kConnects / 4; ++i) connects.push_back(connect_us(target, open));
+    for (int i = 0; i < kRounds; ++i) streams.push_back(bulk_gb_per_s(target));
+    std::printf("client %f %f\n", median(connects), median(streams));
+    return 0;
+}
+
 void print(bool json, const Figures& figures) {
     const char* separator = "{";
     for (const auto& [key, value] : figures) {
-        if (json) std::printf("%s\"%s\": %.3f", std::exchange(separator, ", "), key.c_str(), value);
-        if (!json) std::printf("%-36s %.3f\n", key.c_str(), value);
+        const bool none = std::isnan(value);
+        if (json) std::printf("%s\"%s\": ", std::exchange(separator, ", "), key.c_str());
+        if (!json) std::printf("%-36s ", key.c_str());
+        if (none) std::printf("%s", json ? "null" : "does not run here");
+        if (!none) std::printf("%.3f", value);
+        if (!json) std::printf("\n");
     }
     if (json) std::printf("}\n");
 }
@@ -390,6 +428,7 @@ void print(bool json, const Figures& figures) {
 
 int main(int argc, char** argv) {
     const std::string_view mode = argc > 1 ? argv[1] : "";
+    if (mode == "--client" && argc == 3) return as_client(argv[2]);
     rlimit limit{};
     (void)::getrlimit(RLIMIT_NOFILE, &limit);
     limit.rlim_cur = limit.rlim_max;
@@ -410,6 +449,7 @@ int main(int argc, char** argv) {
         measure_stream(gate, direct, least, figures);
         measure_many(gate, figures);
     }
+    measure_peers(direct, figures);
     for (const pid_t child : {server, relayer}) (void)::kill(child, SIGKILL);
     print(mode == "--json", figures);
     return 0;
