@@ -132,7 +132,7 @@ TEST_CASE("the disk limit counts cow layers", "[cage]") {
     REQUIRE_FALSE(aviary.limits_told.empty());
     CHECK(aviary.limits_told.front() == "disk");
     auto files =
-        layered(aviary, "mkdir many; cd many; for i in $(seq 40000); do : > $i; done; sleep 9");
+        layered(aviary, "mkdir many; cd many; for i in $(seq 20000); do : > $i; done; sleep 9");
     files.policy.limits.disk = ByteCount{std::uint64_t{64} << 20U};
     CHECK(aviary.run(std::move(files)).exit.reason == "disk");
 }

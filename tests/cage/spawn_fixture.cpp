@@ -117,7 +117,7 @@ void Aviary::await(asio::awaitable<void> task) {
     };
     asio::co_spawn(io, std::move(task), on_done);
     io.restart();
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(60);
     while (!done && io.run_one_until(end) > 0) {
     }
     if (!done) throw Error(Errc::timeout, "the test's task did not end");

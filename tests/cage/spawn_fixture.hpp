@@ -41,7 +41,7 @@ public:
     /// The message of the Error that spawning ends with; "" when it works.
     std::string refusal(SpawnRequest request);
 
-    /// Runs `task` on the loop to its end, at most 20 s; rethrows its error.
+    /// Runs `task` on the loop to its end, at most a minute; rethrows its error.
     void await(asio::awaitable<void> task);
 
     asio::io_context io;
