@@ -62,7 +62,7 @@ Gatekeeper::CageNet::CageNet(SessionServices services, const GatekeeperHooks& ho
       dns_rate_(services.config.dns_burst, services.config.dns_per_second),
       scope_(services.executor, log_task_errors()),
       context_{
-          services, std::make_shared<ByteBudget>(), scope_,
+          services, cage_.str(), std::make_shared<ByteBudget>(), scope_,
           [this](Denial denial) { deny(std::move(denial)); }
       },
       dns_(

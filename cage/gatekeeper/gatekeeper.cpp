@@ -139,6 +139,7 @@ asio::awaitable<void> Gatekeeper::close() {
         const auto cage = cages_.begin()->first;
         co_await detach(cage);
     }
+    co_await resolver_->close();
 }
 
 }  // namespace volary::cage

@@ -30,6 +30,7 @@ struct SessionServices {
 
 /// What the sessions of one cage share; outlives them.
 struct SessionContext : SessionServices {
+    std::string asker;  ///< the cage, where names are looked up
     std::shared_ptr<ByteBudget> budget;
     TaskScope& scope;
     std::function<void(Denial)> deny;

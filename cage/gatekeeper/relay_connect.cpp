@@ -74,7 +74,7 @@ asio::awaitable<std::optional<UpstreamTarget>> Session::find_upstream() {
         resolved.addresses = {*parse_address("127.0.0.1"), *parse_address("::1")};
         resolved.trusted = true;
     } else {
-        resolved = co_await context_.resolver.resolve(target_.name);
+        resolved = co_await context_.resolver.resolve(target_.name, context_.asker);
     }
     upstream.by_proxy = proxy && !resolved.trusted && goes_by_proxy(*proxy, target_.name);
     if (!may_reach(resolved, upstream.by_proxy)) co_return std::nullopt;

@@ -145,7 +145,7 @@ asio::awaitable<void> UpstreamOpener::Opening::dial() {
         const auto numeric = parse_address(proxy.host);
         Resolved found;
         if (numeric) found.addresses = {*numeric};
-        if (!numeric) found = co_await opener_.resolver_.resolve(proxy.host);
+        if (!numeric) found = co_await opener_.resolver_.resolve(proxy.host, "");
         addresses = std::move(found.addresses);
         port = found.port.value_or(proxy.port);
     }

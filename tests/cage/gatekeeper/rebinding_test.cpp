@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// A name server that lies: public when it is asked first, an inner address ever after. Runs in
-// namespaces of its own, with its own /etc/resolv.conf and its own "internet" on `lo`.
+// A name server that lies: public when it is asked first, an inner address ever after; and that has
+// no answer for slow names. Runs in namespaces of its own, with its own /etc/resolv.conf and its
+// own "internet" on `lo`.
+#include "cage/gatekeeper/resolver.hpp"
 #include "tests/cage/gatekeeper/gatekeeper_fixture.hpp"
 
 #include <atomic>
@@ -42,7 +44,12 @@ void raise(const char* interface, const char* address) {
 }
 
 /// Namespaces in which this process may bind port 53 and say where names are looked up.
-void enter_own_world(const std::filesystem::path& folder) {
+void enter_own_world() {
+    static bool entered = false;
+    if (std::exchange(entered, true)) return;
+    const auto folder =
+        std::filesystem::temp_directory_path() / ("volary-rebinding-" + std::to_string(::getpid()));
+    std::filesystem::create_directories(folder);
     const auto uid = std::to_string(::getuid());
     const auto gid = std::to_string(::getgid());
     REQUIRE(::unshare(CLONE_NEWUSER | CLONE_NEWNET | CLONE_NEWNS) == 0);
@@ -53,11 +60,13 @@ void enter_own_world(const std::filesystem::path& folder) {
     raise("lo:0", kPublic);
     const auto resolve = folder / "resolv.conf";
     const auto lookup = folder / "nsswitch.conf";
-    write_file(resolve, "nameserver 127.0.0.1\n");
+    write_file(resolve, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n");
     write_file(lookup, "hosts: dns\n");
     REQUIRE(::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
     REQUIRE(::mount(resolve.c_str(), "/etc/resolv.conf", nullptr, MS_BIND, nullptr) == 0);
     REQUIRE(::mount(lookup.c_str(), "/etc/nsswitch.conf", nullptr, MS_BIND, nullptr) == 0);
+    // What is mounted stays.
+    std::filesystem::remove_all(folder);
 }
 
 /// Answers in a process of its own until it is killed; counts questions for IPv4 addresses.
@@ -100,7 +109,7 @@ private:
             if (got < 0) ::_exit(1);
             auto parsed = parse_dns({packet.data(), static_cast<std::size_t>(got)});
             const auto* query = std::get_if<DnsQuery>(&parsed);
-            if (query == nullptr) continue;
+            if (query == nullptr || query->name.starts_with("slow")) continue;
             auto answer = answer_dns(*query, DnsOutcome::no_data);
             if (query->type == kDnsTypeA) {
                 const auto* address = asked_->fetch_add(1) == 0 ? kPublic : kInner;
@@ -146,10 +155,7 @@ Attempted attempt() {
 }  // namespace
 
 TEST_CASE("a name that changes its address between check and dial gains nothing", "[rebinding]") {
-    const auto folder =
-        std::filesystem::temp_directory_path() / ("volary-rebinding-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(folder);
-    enter_own_world(folder);
+    enter_own_world();
     const LyingServer server;
 
     const auto first = attempt();
@@ -169,5 +175,37 @@ TEST_CASE("a name that changes its address between check and dial gains nothing"
     CHECK(second.denials[0].layer == "net");
     CHECK_THAT(second.denials[0].what, Catch::StartsWith("private address, tcp rebind.example:"));
     CHECK_THAT(second.denials[0].what, Catch::EndsWith(" at 127.0.0.1"));
-    std::filesystem::remove_all(folder);
+}
+
+TEST_CASE("a cage that asks for slow names holds up no other", "[rebinding]") {
+    enter_own_world();
+    const LyingServer server;
+    asio::io_context io;
+    Resolver resolver(io.get_executor(), {}, std::chrono::seconds(20));
+    int slow_ended = 0;
+    Resolved fast;
+    auto ask = [](Resolver& r, std::string name, std::string asker) -> asio::awaitable<Resolved> {
+        return r.resolve(std::move(name), std::move(asker));
+    };
+    for (int i = 0; i < 20; ++i) {
+        const auto ended = [&](const std::exception_ptr&, const Resolved&) { ++slow_ended; };
+        asio::co_spawn(io, ask(resolver, "slow" + std::to_string(i) + ".example", "a"), ended);
+    }
+    bool answered = false;
+    const auto ended = [&](const std::exception_ptr&, Resolved found) {
+        fast = std::move(found);
+        answered = true;
+    };
+    asio::co_spawn(io, ask(resolver, "fast.example", "b"), ended);
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (!answered && io.run_one_until(end) > 0) {
+    }
+    CHECK(fast.addresses.size() == 1);
+    // Twenty names of a second each, two at a time: nearly all of them still wait.
+    CHECK(slow_ended < 10);
+    bool closed = false;
+    asio::co_spawn(io, resolver.close(), [&](const std::exception_ptr&) { closed = true; });
+    while (!closed && io.run_one_until(end) > 0) {
+    }
+    CHECK(closed);
 }
