@@ -21,7 +21,8 @@ export function withBackend(policy) {
 export class Workspace {
   constructor(t) {
     this.folder = mkdtempSync(path.join(tmpdir(), "volary-abuse-"));
-    t.after(() => rmSync(this.folder, { recursive: true, force: true }));
+    // Who was killed a moment ago may still finish the file that he was making.
+    t.after(() => rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 }));
     this.work = path.join(this.folder, "work");
     this.outside = path.join(this.folder, "outside");
     this.secret = path.join(this.outside, "secret");

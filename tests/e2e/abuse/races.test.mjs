@@ -34,13 +34,18 @@ async function attack(t, workspace, argv) {
   const child = spawn(argv[0], argv.slice(1), {
     cwd: workspace.work,
     stdio: ["ignore", "pipe", "ignore"],
+    detached: true,
   });
-  t.after(() => child.kill("SIGKILL"));
-  await once(child.stdout, "data");
-  return async () => {
-    child.kill("SIGKILL");
-    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+  const stop = async () => {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const gone = once(child, "exit");
+    // With what it runs: a shell's child would go on without it.
+    process.kill(-child.pid, "SIGKILL");
+    await gone;
   };
+  t.after(stop);
+  await once(child.stdout, "data");
+  return stop;
 }
 
 test("a bound folder that becomes a link while the cage is built", async (t) => {
