@@ -104,7 +104,7 @@ std::string nested_folders() {
     };
     auto out = std::string(kSmallest) + "  cage:\n    fs:\n" + full_cage(64, "      ", entry);
     out += "  subagents:\n";
-    for (int child = 0; child < 40; ++child) {
+    for (int child = 0; child < 20; ++child) {
         out += fmt::format("    a{}:\n      runner: {{ exec: [x] }}\n", child);
         out += "      cage:\n        fs:\n" + full_cage(64, "          ", entry);
     }
