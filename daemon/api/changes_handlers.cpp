@@ -170,12 +170,6 @@ asio::awaitable<http::Response> decide_on(
     co_return out;
 }
 
-http::RouteOptions about(std::string summary) {
-    http::RouteOptions options;
-    options.summary = std::move(summary);
-    return options;
-}
-
 }  // namespace
 
 void Api::add_changes_routes() {

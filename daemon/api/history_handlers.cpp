@@ -9,6 +9,8 @@
 #include "daemon/session/manager.hpp"
 #include "daemon/store/store.hpp"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
@@ -69,7 +71,7 @@ asio::awaitable<http::Response> export_one(const Services& services, http::Reque
 
 asio::awaitable<http::Response> import_one(const Services& services, http::Request& request) {
     auto mutation = mutation_of(request);
-    // The body itself is large; its length and head tell two exports apart.
+    // The body itself is large; the hash of its last event tells two exports of a session apart.
     auto what = session::parse_export(request.body);
     mutation.request = what.session.str() + " " + what.head;
     const auto answer = co_await services.sessions.import(std::move(what), std::move(mutation));
@@ -95,12 +97,6 @@ asio::awaitable<http::Response> list_backups(const Services& services) {
     const auto files = co_await services.store.backups();
     for (const auto& file : files) list.push_back(backup_json(file));
     co_return json_answer(200, {{"backups", std::move(list)}});
-}
-
-http::RouteOptions about(std::string summary) {
-    http::RouteOptions options;
-    options.summary = std::move(summary);
-    return options;
 }
 
 }  // namespace

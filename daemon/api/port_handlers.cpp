@@ -170,12 +170,6 @@ asio::awaitable<http::Response> visit(const Services& services, http::Request& r
     co_return response;
 }
 
-http::RouteOptions about(std::string summary) {
-    http::RouteOptions options;
-    options.summary = std::move(summary);
-    return options;
-}
-
 }  // namespace
 
 void Api::add_port_routes() {

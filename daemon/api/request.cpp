@@ -74,6 +74,12 @@ std::string client_of(const http::Request& request) {
     return std::string(name.substr(0, kMaxClient));
 }
 
+http::RouteOptions about(std::string summary) {
+    http::RouteOptions options;
+    options.summary = std::move(summary);
+    return options;
+}
+
 http::Response accepted(const Json& answer) { return json_answer(202, answer); }
 
 http::Response json_answer(int status, const Json& doc) {

@@ -3,6 +3,7 @@
 
 #include "base/ids.hpp"
 #include "base/json.hpp"
+#include "daemon/http/router.hpp"
 #include "daemon/http/types.hpp"
 #include "daemon/session/manager.hpp"
 
@@ -29,6 +30,9 @@ session::Mutation mutation_of(const http::Request& request);
 
 /// The client program as it names itself in X-Volary-Client, e.g. "web".
 std::string client_of(const http::Request& request);
+
+/// A route whose only option is its line in the OpenAPI document.
+http::RouteOptions about(std::string summary);
 
 /// 202 with what the log took.
 http::Response accepted(const Json& answer);

@@ -113,12 +113,6 @@ asio::awaitable<http::Response> operate(
     co_return accepted({{"seq", answer.seq}});
 }
 
-http::RouteOptions about(std::string summary) {
-    http::RouteOptions options;
-    options.summary = std::move(summary);
-    return options;
-}
-
 }  // namespace
 
 void Api::add_session_routes() {

@@ -62,12 +62,6 @@ http::RouteOptions open(std::string summary) {
     return options;
 }
 
-http::RouteOptions about(std::string summary) {
-    http::RouteOptions options;
-    options.summary = std::move(summary);
-    return options;
-}
-
 }  // namespace
 
 void Api::add_open_routes() {

@@ -238,4 +238,8 @@ std::string path_segment(const std::string& text) {
     return out;
 }
 
+std::string session_path(const std::string& session) {
+    return "/api/v1/sessions/" + path_segment(session);
+}
+
 }  // namespace volary::cli

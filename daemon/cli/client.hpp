@@ -79,5 +79,7 @@ void print_line(const std::string& line);
 
 /// `text` percent-encoded for one path segment (RFC 3986, 2.1).
 std::string path_segment(const std::string& text);
+/// "/api/v1/sessions/ID"
+std::string session_path(const std::string& session);
 
 }  // namespace volary::cli

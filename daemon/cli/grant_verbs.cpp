@@ -13,10 +13,6 @@
 namespace volary::cli {
 namespace {
 
-std::string session_path(const std::string& session) {
-    return "/api/v1/sessions/" + path_segment(session);
-}
-
 // ---- volary cage log --------------------------------------------------------------------
 
 /// One line of the log: what happened to which agent, and the words for it.

@@ -19,10 +19,6 @@
 namespace volary::cli {
 namespace {
 
-std::string session_path(const std::string& session) {
-    return "/api/v1/sessions/" + path_segment(session);
-}
-
 std::string read_file(const std::string& path) {
     std::ifstream in(path, std::ios::binary);
     if (!in) throw Error(Errc::not_found, fmt::format("read {}: {}", path, std::strerror(errno)));

@@ -166,10 +166,6 @@ asio::awaitable<int> do_plan(
     co_return 0;
 }
 
-std::string session_path(const std::string& session) {
-    return "/api/v1/sessions/" + path_segment(session);
-}
-
 }  // namespace
 
 int send(const Context& context, const SendOptions& options) {

@@ -185,6 +185,18 @@ std::int64_t clamp_limit(std::int64_t limit) {
     return std::clamp<std::int64_t>(limit, 0, kMaxPageEvents);
 }
 
+/// The events behind `after` in order: seq, at, kind, actor, run, body, hash.
+Statement select_after(
+    Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
+) {
+    auto list = db.prepare(
+        "SELECT seq, at, kind, actor, run, body, hash FROM event"
+        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3"
+    );
+    list.bind(session.str()).bind(after).bind(clamp_limit(limit));
+    return list;
+}
+
 }  // namespace
 
 void append_to_log(Database& db, const Append& append) {
@@ -232,11 +244,7 @@ std::vector<CheckpointRow> list_checkpoints(Database& db, const SessionId& sessi
 std::string export_after(
     Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
 ) {
-    auto list = db.prepare(
-        "SELECT seq, at, kind, actor, run, body, hash FROM event"
-        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3"
-    );
-    list.bind(session.str()).bind(after).bind(clamp_limit(limit));
+    auto list = select_after(db, session, after, limit);
     std::string lines;
     while (lines.size() < kMaxPageBytes && list.step()) {
         append_event_json(lines, row_view(list, session));
@@ -269,11 +277,7 @@ ChainVerdict verify_chain(Database& db, const SessionId& session) {
 std::vector<Event> list_events(
     Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
 ) {
-    auto list = db.prepare(
-        "SELECT seq, at, kind, actor, run, body FROM event"
-        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3"
-    );
-    list.bind(session.str()).bind(after).bind(clamp_limit(limit));
+    auto list = select_after(db, session, after, limit);
     std::vector<Event> events;
     while (list.step()) {
         events.push_back(
@@ -287,11 +291,7 @@ std::vector<Event> list_events(
 std::string page_after(
     Database& db, const SessionId& session, std::int64_t after, std::int64_t limit
 ) {
-    auto list = db.prepare(
-        "SELECT seq, at, kind, actor, run, body FROM event"
-        " WHERE session = (SELECT no FROM session WHERE id = ?1) AND seq > ?2 ORDER BY seq LIMIT ?3"
-    );
-    list.bind(session.str()).bind(after).bind(clamp_limit(limit));
+    auto list = select_after(db, session, after, limit);
     std::string page = "[";
     while (page.size() < kMaxPageBytes && list.step()) {
         if (page.size() > 1) page.push_back(',');

@@ -139,7 +139,6 @@ CREATE INDEX connection_by_session ON connection(session, id);
 CREATE INDEX connection_by_cage ON connection(cage, id);
 )sql";
 
-// Behind `body`: a page of the log is read without it.
 constexpr const char* kChain = "ALTER TABLE event ADD COLUMN hash BLOB";
 
 void hash_log(Database& db) {
