@@ -80,6 +80,8 @@ void Manager::Batch::complete(const SessionId& session) {
     }
 }
 
+namespace {
+
 std::string answer_text(const Answer& answer) {
     const Json doc = {
         {"session", answer.session.str()},
@@ -89,6 +91,15 @@ std::string answer_text(const Answer& answer) {
         {"seq", answer.seq}
     };
     return doc.dump();
+}
+
+}  // namespace
+
+std::string scope_of(const Mutation& mutation) { return mutation.actor + " " + mutation.route; }
+
+store::IdempotencyRow row_of(const Mutation& mutation, const Answer& answer, UnixMillis now) {
+    return {mutation.key, scope_of(mutation),  hash_of(mutation.request),
+            202,          answer_text(answer), now};
 }
 
 Answer answer_from(const std::string& text) {

@@ -100,7 +100,10 @@ private:
     std::shared_ptr<Notifier> finished_;
 };
 
-std::string answer_text(const Answer& answer);
+/// Whose key it is: the same key of another actor or route is another one.
+std::string scope_of(const Mutation& mutation);
+/// What is kept so that the same act again gets the same answer.
+store::IdempotencyRow row_of(const Mutation& mutation, const Answer& answer, UnixMillis now);
 Answer answer_from(const std::string& text);
 /// Tells two requests under one key apart; not against somebody who wants them to collide.
 std::string hash_of(std::string_view request);

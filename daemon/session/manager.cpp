@@ -26,8 +26,6 @@ constexpr std::size_t kMaxItem = 1U
 constexpr std::chrono::milliseconds kRetry{500};        // while the store is unavailable
 constexpr std::chrono::milliseconds kCheckpoint{1000};  // design.md, section 5: at most one second
 
-std::string scope_of(const Mutation& mutation) { return mutation.actor + " " + mutation.route; }
-
 }  // namespace
 
 Manager::Manager(
@@ -234,13 +232,8 @@ void Manager::decide_one(Live& live, Batch& batch, const std::shared_ptr<Request
         const Context context{*live.project, clock_, request->actor, live.id, ceiling_};
         auto decision = decide(batch.next, request->command, context);
         request->reply.answer = decision.answer;
-        if (!request->mutation.key.empty()) {
-            const auto& mutation = request->mutation;
-            batch.append.idempotency = store::IdempotencyRow{
-                mutation.key, scope_of(mutation),           hash_of(mutation.request),
-                202,          answer_text(decision.answer), clock_.now_ms()
-            };
-        }
+        if (!request->mutation.key.empty())
+            batch.append.idempotency = row_of(request->mutation, decision.answer, clock_.now_ms());
         batch.take(std::move(decision));
     } catch (const Error&) {
         // What was folded before the refusal is undone; what the batch holds stays.

@@ -55,14 +55,7 @@ asio::awaitable<Answer> Manager::import(SessionExport what, Mutation mutation) {
     Answer answer;
     answer.session = id;
     answer.seq = batch.next.last_seq;
-    batch.append.idempotency = store::IdempotencyRow{
-        mutation.key,
-        mutation.actor + " " + mutation.route,
-        hash_of(mutation.request),
-        202,
-        answer_text(answer),
-        clock_.now_ms()
-    };
+    batch.append.idempotency = row_of(mutation, answer, clock_.now_ms());
     co_await store_.append(std::move(batch.append));
     const auto live = make_live(id);
     live->state = std::move(batch.next);
