@@ -2,26 +2,17 @@
 #include "cage/changes.hpp"
 
 #include "base/error.hpp"
-#include "base/protected.hpp"
 #include "base/text_diff.hpp"
+#include "cage/change_digest.hpp"
 #include "cage/layer_tree.hpp"
 #include "cage/mounts.hpp"
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
-#include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
-#include <memory>
+#include <list>
 #include <optional>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/sysmacros.h>
-#include <sys/xattr.h>
-#include <unistd.h>
 
-#include <climits>
 #include <fmt/format.h>
 
 namespace volary::cage {
@@ -34,13 +25,6 @@ constexpr off_t kMaxCompared = off_t{4} << 20U;
 /// What decides whether a file is text, as git does it.
 constexpr std::size_t kLooked = 8000;
 
-std::optional<struct stat> look(int folder, const std::string& name) {
-    struct stat info{};
-    if (folder < 0 || ::fstatat(folder, name.c_str(), &info, AT_SYMLINK_NOFOLLOW) < 0)
-        return std::nullopt;
-    return info;
-}
-
 bool is_whiteout(const struct stat& info) {
     return S_ISCHR(info.st_mode) && info.st_rdev == makedev(0, 0);
 }
@@ -51,25 +35,6 @@ Change::Type type_of(const struct stat& info) {
     return S_ISLNK(info.st_mode) ? Change::Type::link : Change::Type::other;
 }
 
-std::string read_start(int folder, const std::string& name, std::size_t most) {
-    const auto file = open_inside(folder, name, O_RDONLY);
-    std::string out(most, '\0');
-    std::size_t size = 0;
-    while (file && size < most) {
-        const auto got = ::read(file.get(), out.data() + size, most - size);
-        if (got <= 0) break;
-        size += static_cast<std::size_t>(got);
-    }
-    out.resize(size);
-    return out;
-}
-
-std::string link_text(int folder, const std::string& name) {
-    std::array<char, PATH_MAX> text{};
-    const auto size = ::readlinkat(folder, name.c_str(), text.data(), text.size());
-    return {text.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
-}
-
 bool looks_binary(std::string_view text) { return text.substr(0, kLooked).find('\0') != text.npos; }
 
 class Scan {
@@ -77,7 +42,8 @@ public:
     Scan(const LayerTree& tree, std::vector<Change>& out) : tree_(tree), out_(out) {}
 
     void folder(int upper, int lower, const std::string& at, int depth) {
-        const auto names = sorted_names(upper);
+        const Unlocked readable(upper, 0500);
+        const auto names = sorted_names(upper).value_or(std::vector<std::string>());
         const bool hides = lower >= 0 && is_opaque(upper);
         for (const auto& name : names) {
             if (out_.size() >= kMaxChanges) return;
@@ -85,7 +51,8 @@ public:
             if (info) entry(upper, lower, name, at + name, *info, depth);
         }
         if (!hides) return;
-        for (const auto& name : sorted_names(lower))
+        // What the daemon's user may not read on the host it cannot tell to be hidden.
+        for (const auto& name : sorted_names(lower).value_or(std::vector<std::string>()))
             if (!std::binary_search(names.begin(), names.end(), name)) gone(lower, name, at + name);
     }
 
@@ -105,8 +72,10 @@ private:
         if (same_type && same(upper, lower, name, info, *before)) return;
         const bool new_one = !before || S_ISDIR(before->st_mode);
         auto& change = add(path, new_one ? Change::Kind::added : Change::Kind::changed, info);
+        change.digest = digest_of(change, upper, lower, name);
         if (change.type == Change::Type::file)
-            change.binary = looks_binary(read_start(upper, name, kLooked));
+            change.binary =
+                looks_binary(read_start(upper, name, kLooked, Whose::layer).value_or(""));
         if (change.type == Change::Type::other) change.refused = "neither a file, folder nor link";
     }
 
@@ -118,15 +87,19 @@ private:
         if (before && !there) gone(lower, name, path);
         const auto info = look(upper, name);
         const auto inside = open_inside(upper, name, O_PATH | O_DIRECTORY);
+        if (!info || !inside) return;
         if (depth >= kMaxDepth) {
-            add(path, Change::Kind::added, *info).refused = "too deep";
+            auto& change = add(path, Change::Kind::added, *info);
+            change.refused = "too deep";
+            change.digest = digest_of(change, upper, lower, name);
             return;
         }
-        if (!inside) return;
         const auto below = there ? open_inside(lower, name, O_PATH | O_DIRECTORY) : UniqueFd();
         const auto count = out_.size();
         folder(inside.get(), below.get(), path + "/", depth + 1);
-        if (!there && out_.size() == count) add(path, Change::Kind::added, *info);
+        if (there || out_.size() != count || count >= kMaxChanges) return;
+        auto& change = add(path, Change::Kind::added, *info);
+        change.digest = digest_of(change, upper, lower, name);
     }
 
     bool same(
@@ -138,7 +111,8 @@ private:
         if ((now.st_mode & 0777U) != (before.st_mode & 0777U)) return false;
         if (now.st_size > kMaxCompared) return false;
         const auto most = static_cast<std::size_t>(kMaxCompared);
-        return read_start(upper, name, most) == read_start(lower, name, most);
+        const auto content = read_start(upper, name, most, Whose::layer);
+        return content && content == read_start(lower, name, most, Whose::host);
     }
 
     void gone(int lower, const std::string& name, const std::string& path) {
@@ -146,6 +120,7 @@ private:
         if (!info || out_.size() >= kMaxChanges) return;
         auto& change = add(path, Change::Kind::deleted, *info);
         change.bytes = 0;
+        change.digest = digest_of(change, -1, lower, name);
     }
 
     Change& add(const std::string& path, Change::Kind kind, const struct stat& info) {
@@ -163,6 +138,33 @@ private:
     std::vector<Change>& out_;
 };
 
+/// The folder of a path in an upper layer, and the way to it, readable as long as this lives.
+class WayTo {
+public:
+    WayTo(const LayerTree& tree, std::string_view relative) {
+        int folder = tree.upper.get();
+        open_.emplace_back(folder, 0500);
+        for (auto slash = relative.find('/'); slash != relative.npos; slash = relative.find('/')) {
+            held_.push_back(open_inside(folder, relative.substr(0, slash), O_PATH | O_DIRECTORY));
+            folder = held_.back().get();
+            if (folder < 0) break;
+            open_.emplace_back(folder, 0500);
+            relative.remove_prefix(slash + 1);
+        }
+        folder_ = folder;
+        name_ = relative;
+    }
+
+    int folder() const noexcept { return folder_; }
+    const std::string& name() const noexcept { return name_; }
+
+private:
+    std::list<UniqueFd> held_;
+    std::list<Unlocked> open_;  ///< goes before what it refers to
+    int folder_ = -1;           ///< -1: there is none
+    std::string name_;
+};
+
 /// The layer of a change, and the change's path in it.
 std::pair<LayerTree, std::string> find_tree(const Change& change) {
     for (auto& layer : layers_in(change.layers_folder)) {
@@ -170,90 +172,15 @@ std::pair<LayerTree, std::string> find_tree(const Change& change) {
         if (!is_beneath(change.path, target) || change.path == target) continue;
         auto tree = LayerTree::open(std::move(layer));
         auto relative = change.path.substr(target.size() + 1);
+        const WayTo way(tree, relative);
         // A layer below another one holds what is in it.
-        if (look(tree.upper.get(), relative) || change.kind == Change::Kind::deleted)
+        if (look(way.folder(), way.name()) || change.kind == Change::Kind::deleted)
             return {std::move(tree), std::move(relative)};
     }
     throw Error(Errc::not_found, fmt::format("no change of \"{}\"", change.path));
 }
 
 }  // namespace
-
-namespace {
-
-/// Empty when it is gone, or when an agent that writes beside it has put a link in its place.
-UniqueFd open_lower(const LayerPlace& place) {
-    constexpr int kFolder = O_PATH | O_DIRECTORY;
-    if (place.root.empty())
-        return UniqueFd(::open(place.source.c_str(), kFolder | O_NOFOLLOW | O_CLOEXEC));
-    const UniqueFd root(::open(place.root.c_str(), kFolder | O_CLOEXEC));
-    if (!root || !is_beneath(place.source, place.root)) return {};
-    const auto below = std::min(place.source.size(), place.root.size() + 1);
-    return open_inside(root.get(), std::string_view(place.source).substr(below), kFolder);
-}
-
-}  // namespace
-
-LayerTree LayerTree::open(Layer layer) {
-    LayerTree out;
-    out.upper.reset(
-        ::open((layer.folder + "/upper").c_str(), O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
-    );
-    if (!out.upper) throw_errno("open layer", layer.folder);
-    out.lower = open_lower(layer.place);
-    out.layer = std::move(layer);
-    return out;
-}
-
-std::string LayerTree::path_of(std::string_view relative) const {
-    return fmt::format("{}/{}", layer.place.target, relative);
-}
-
-std::string LayerTree::refusal(std::string_view relative, bool removes) const {
-    const auto& place = layer.place;
-    auto from_root = std::string(relative);
-    if (!place.root.empty() && place.source.size() > place.root.size())
-        from_root = fmt::format("{}/{}", place.source.substr(place.root.size() + 1), relative);
-    for (const auto& path : {std::string(relative), from_root}) {
-        if (is_protected(path)) return "protected";
-        if (removes && holds_protected(path)) return "holds a protected path";
-    }
-    return {};
-}
-
-UniqueFd open_inside(int root, std::string_view relative, int flags) {
-    open_how how{};
-    how.flags = static_cast<std::uint64_t>(flags | O_CLOEXEC | O_NOFOLLOW);
-    if ((flags & O_PATH) == 0) how.flags |= O_NONBLOCK | O_NOCTTY;
-    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    const std::string path(relative.empty() ? "." : relative);
-    return UniqueFd(static_cast<int>(::syscall(SYS_openat2, root, path.c_str(), &how, sizeof how)));
-}
-
-std::vector<std::string> sorted_names(int folder) {
-    auto fd = open_inside(folder, ".", O_RDONLY | O_DIRECTORY);
-    if (!fd && errno == EACCES) {
-        const auto self = fmt::format("/proc/self/fd/{}", folder);
-        if (::chmod(self.c_str(), 0700) == 0) fd = open_inside(folder, ".", O_RDONLY | O_DIRECTORY);
-    }
-    std::vector<std::string> out;
-    const std::unique_ptr<DIR, int (*)(DIR*)> listing(
-        fd ? ::fdopendir(fd.get()) : nullptr, &::closedir
-    );
-    if (listing) (void)fd.release();
-    while (const auto* entry = listing ? ::readdir(listing.get()) : nullptr) {
-        const std::string_view name = entry->d_name;
-        if (name != "." && name != "..") out.emplace_back(name);
-    }
-    std::sort(out.begin(), out.end());
-    return out;
-}
-
-bool is_opaque(int folder) {
-    char value = 0;
-    const auto self = fmt::format("/proc/self/fd/{}", folder);
-    return ::getxattr(self.c_str(), "user.overlay.opaque", &value, 1) == 1 && value == 'y';
-}
 
 void add_changes(const LayerTree& tree, std::vector<Change>& out) {
     Scan(tree, out).folder(tree.upper.get(), tree.lower.get(), "", 0);
@@ -286,19 +213,26 @@ std::vector<Change> list_changes(const std::string& layers_folder) {
 
 std::string diff_of(const Change& change) {
     const auto [tree, path] = find_tree(change);
+    const WayTo way(tree, path);
     if (change.type == Change::Type::folder)
         return fmt::format("folder {} {}\n", change.path, to_string(change.kind));
     if (change.type == Change::Type::link && change.kind != Change::Kind::deleted)
         return fmt::format(
             "link {} {}: to {}\n", change.path, to_string(change.kind),
-            link_text(tree.upper.get(), path)
+            link_text(way.folder(), way.name())
         );
     if (change.type != Change::Type::file)
         return fmt::format("{} {}\n", change.path, to_string(change.kind));
     const bool had = change.kind != Change::Kind::added;
     const bool has = change.kind != Change::Kind::deleted;
-    const auto old_text = had ? read_start(tree.lower.get(), path, kMaxDiffed + 1) : std::string();
-    const auto new_text = has ? read_start(tree.upper.get(), path, kMaxDiffed + 1) : std::string();
+    constexpr auto kMost = kMaxDiffed + 1;
+    const std::optional<std::string> none("");
+    const auto before = had ? read_start(tree.lower.get(), path, kMost, Whose::host) : none;
+    const auto after = has ? read_start(way.folder(), way.name(), kMost, Whose::layer) : none;
+    if (!before || !after)
+        return fmt::format("{} {}: cannot be read\n", change.path, to_string(change.kind));
+    const auto& old_text = *before;
+    const auto& new_text = *after;
     if (old_text.size() > kMaxDiffed || new_text.size() > kMaxDiffed)
         return fmt::format("{} {}: too large to compare\n", change.path, to_string(change.kind));
     if (looks_binary(old_text) || looks_binary(new_text))

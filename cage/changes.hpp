@@ -17,6 +17,8 @@ struct Change {
     Type type = Type::file;
     std::uint64_t bytes = 0;  ///< of the new file
     bool binary = false;
+    /// What it is on both sides, in hex: when this has changed, so has the change.
+    std::string digest;
     std::string refused;        ///< why keep_changes() would not apply it; empty: it would
     std::string layers_folder;  ///< where it was found
 };
@@ -46,13 +48,23 @@ struct Applied {
     std::vector<std::string> refused;  ///< "PATH: why"
 };
 
-/// Applies changes to the folders of the host and takes them out of the layers. `paths` are paths
-/// as in Change, or folders of them; empty: all. Each file is replaced by a rename, below its
-/// folder and never through a link; protected paths, devices, FIFOs and sockets are refused; of the
-/// mode only the permission bits are kept. Throws Error{conflict} while the cage runs.
-Applied keep_changes(const std::string& layers_folder, const std::vector<std::string>& paths);
+/// A change as somebody looked at it: `path` and `digest` of Change.
+struct Seen {
+    std::string path;
+    std::string digest;
+};
 
-/// Forgets changes: the next cage with these layers sees the host's files again. As keep_changes().
-Applied drop_changes(const std::string& layers_folder, const std::vector<std::string>& paths);
+/// Applies changes to the folders of the host and takes them out of the layers in `folders`: those
+/// of `seen`, and no other. Each file is replaced by a rename, below its folder and never through a
+/// link; protected paths, devices, FIFOs and sockets are refused; of the mode only the permission
+/// bits are kept. Throws Error{conflict}, before anything is written, while a cage of them runs or
+/// when one of `seen` is not what it was; its details are the paths.
+Applied keep_changes(const std::vector<std::string>& folders, const std::vector<Seen>& seen);
+
+/// Forgets changes: the next cage with these layers sees the host's files again. `paths` are paths
+/// as in Change, or folders of them; empty: all. Throws Error{conflict} while a cage of them runs.
+Applied drop_changes(
+    const std::vector<std::string>& folders, const std::vector<std::string>& paths
+);
 
 }  // namespace volary::cage

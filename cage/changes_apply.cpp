@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fcntl.h>
+#include <set>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -23,6 +24,8 @@ namespace {
 
 /// Depth to which opaque folders are looked for; what is deeper cannot be kept.
 constexpr int kMaxDepth = 200;
+/// Paths that a refusal names.
+constexpr std::size_t kMaxNamed = 20;
 
 [[noreturn]] void refuse(const char* doing) {
     throw Error(Errc::io, fmt::format("{}: {}", doing, ::strerror(errno)));
@@ -65,6 +68,17 @@ void copy_content(int from, int to, off_t size) {
 class Applier {
 public:
     explicit Applier(const LayerTree& tree) : tree_(tree) {}
+    Applier(const Applier&) = delete;
+    Applier& operator=(const Applier&) = delete;
+    /// What is left in the layer gets its permissions back, the innermost first.
+    ~Applier() {
+        for (; !unlocked_.empty(); unlocked_.pop_back()) {
+            const auto& [path, mode] = unlocked_.back();
+            const auto place = open_inside(tree_.upper.get(), path, O_PATH | O_DIRECTORY);
+            const auto self = fmt::format("/proc/self/fd/{}", place.get());
+            if (place) (void)::chmod(self.c_str(), mode);
+        }
+    }
 
     void keep(const Change& change, const std::string& relative) {
         if (!change.refused.empty()) throw Error(Errc::denied, change.refused);
@@ -98,10 +112,15 @@ public:
 
     /// Folders that hide what the host has get one whiteout for each thing instead, so that each
     /// can be kept or dropped by itself.
-    void settle(int upper, int lower, int depth) {
-        const auto names = sorted_names(upper);
-        if (lower >= 0 && is_opaque(upper)) {
-            for (const auto& name : sorted_names(lower))
+    ///
+    /// Every folder of the layer can be walked and emptied from here on, until this object ends.
+    void settle(int upper, int lower, const std::string& at, int depth) {
+        unlock(upper, at);
+        const auto names = sorted_names(upper).value_or(std::vector<std::string>());
+        const bool hides = lower >= 0 && is_opaque(upper);
+        const auto hidden = hides ? sorted_names(lower) : std::nullopt;
+        if (hidden) {
+            for (const auto& name : *hidden)
                 if (!std::binary_search(names.begin(), names.end(), name))
                     (void)::mknodat(upper, name.c_str(), S_IFCHR, makedev(0, 0));
             const auto self = fmt::format("/proc/self/fd/{}", upper);
@@ -113,11 +132,20 @@ public:
             if (!inside) continue;
             const auto below =
                 lower >= 0 ? open_inside(lower, name, O_PATH | O_DIRECTORY) : UniqueFd();
-            if (below) settle(inside.get(), below.get(), depth + 1);
+            const auto deeper = at.empty() ? name : at + "/" + name;
+            settle(inside.get(), below.get(), deeper, depth + 1);
         }
     }
 
 private:
+    void unlock(int folder, const std::string& at) {
+        struct stat info{};
+        if (::fstat(folder, &info) < 0 || (info.st_mode & 0700U) == 0700U) return;
+        const auto self = fmt::format("/proc/self/fd/{}", folder);
+        const auto before = info.st_mode & 07777U;
+        if (::chmod(self.c_str(), before | 0700U) == 0) unlocked_.emplace_back(at, before);
+    }
+
     bool is_whiteout(const std::string& relative) const {
         struct stat info{};
         const auto place = open_inside(tree_.upper.get(), relative, O_PATH);
@@ -169,9 +197,8 @@ private:
         int place, const struct stat& info, int parent, const std::string& temporary
     ) {
         const auto self = fmt::format("/proc/self/fd/{}", place);
-        UniqueFd from(::open(self.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
-        if (!from && errno == EACCES && ::chmod(self.c_str(), 0600) == 0)
-            from.reset(::open(self.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+        const Unlocked readable(place, 0400);
+        const UniqueFd from(::open(self.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
         if (!from) refuse("open it in the layer");
         constexpr int kHow = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
         const UniqueFd to(::openat(parent, temporary.c_str(), kHow, 0600));
@@ -187,6 +214,9 @@ private:
     }
 
     const LayerTree& tree_;
+    /// Paths of folders that had not all permissions of their owner, and what they had. Paths, for
+    /// an agent can make more of them than a process may have descriptors.
+    std::vector<std::pair<std::string, mode_t>> unlocked_;
 };
 
 bool is_wanted(const std::string& path, const std::vector<std::string>& paths) {
@@ -196,19 +226,18 @@ bool is_wanted(const std::string& path, const std::vector<std::string>& paths) {
     });
 }
 
-enum class Act { keep, drop };
-
-void apply(const LayerTree& tree, Act act, const std::vector<std::string>& paths, Applied& done) {
+/// Does `act` with each change of the layer that `wanted` says yes to.
+template <class Wanted, class Act>
+void each_change(const LayerTree& tree, Applied& done, const Wanted& wanted, const Act& act) {
     Applier applier(tree);
-    applier.settle(tree.upper.get(), tree.lower.get(), 0);
+    applier.settle(tree.upper.get(), tree.lower.get(), "", 0);
     std::vector<Change> changes;
     add_changes(tree, changes);
     for (const auto& change : changes) {
-        if (!is_wanted(change.path, paths)) continue;
+        if (!wanted(change)) continue;
         const auto relative = change.path.substr(tree.layer.place.target.size() + 1);
         try {
-            if (act == Act::keep) applier.keep(change, relative);
-            if (act == Act::drop) applier.forget(relative);
+            act(applier, change, relative);
             ++done.count;
         } catch (const Error& error) {
             done.refused.push_back(fmt::format("{}: {}", change.path, error.what()));
@@ -216,35 +245,82 @@ void apply(const LayerTree& tree, Act act, const std::vector<std::string>& paths
     }
 }
 
-Applied apply_all(const std::string& folder, Act act, const std::vector<std::string>& paths) {
-    Applied done;
-    const auto layers = layers_in(folder);
-    if (layers.empty()) return done;
-    const auto lock = LayersFolder::open(folder);
-    for (const auto& layer : layers) {
-        const auto tree = LayerTree::open(layer);
-        if (act == Act::drop && paths.empty()) {
-            // Also what was written without being changed, and what a list has no room for.
-            std::vector<Change> changes;
-            add_changes(tree, changes);
-            done.count += changes.size();
-            for (const auto& name : sorted_names(tree.upper.get()))
-                remove_tree_at(tree.upper.get(), name);
-            continue;
-        }
-        apply(tree, act, paths, done);
-    }
-    return done;
+void drop_all(const LayerTree& tree, Applied& done) {
+    // Also what was written without being changed, and what a list has no room for.
+    std::vector<Change> changes;
+    add_changes(tree, changes);
+    done.count += changes.size();
+    const Unlocked writable(tree.upper.get(), 0700);
+    for (const auto& name : sorted_names(tree.upper.get()).value_or(std::vector<std::string>()))
+        remove_tree_at(tree.upper.get(), name);
+}
+
+/// Throws when one of `seen` is not among the changes of `folders` any more. A digest says the
+/// path, too, and says it byte by byte, which JSON cannot of every name.
+void check_seen(const std::vector<std::string>& folders, const std::vector<Seen>& seen) {
+    std::set<std::string> there;
+    for (const auto& folder : folders)
+        for (auto& change : list_changes(folder)) there.insert(std::move(change.digest));
+    std::set<std::string> gone;
+    for (const auto& each : seen)
+        if (there.count(each.digest) == 0) gone.insert(each.path);
+    if (gone.empty()) return;
+    std::vector<std::string> paths(gone.begin(), gone.end());
+    const auto more = paths.size() == 1 ? "" : fmt::format(" and {} more", paths.size() - 1);
+    Error error(
+        Errc::conflict,
+        fmt::format(
+            "\"{}\"{} changed since you looked: nothing was kept, look again", paths.front(), more
+        )
+    );
+    paths.resize(std::min(paths.size(), kMaxNamed));
+    throw error.with_details(std::move(paths));
+}
+
+/// All of them, so that no cage changes one while another is looked at.
+std::vector<LayersFolder> lock_all(const std::vector<std::string>& folders) {
+    std::vector<LayersFolder> out;
+    for (const auto& folder : folders)
+        if (!layers_in(folder).empty()) out.push_back(LayersFolder::open(folder));
+    return out;
 }
 
 }  // namespace
 
-Applied keep_changes(const std::string& layers_folder, const std::vector<std::string>& paths) {
-    return apply_all(layers_folder, Act::keep, paths);
+Applied keep_changes(const std::vector<std::string>& folders, const std::vector<Seen>& seen) {
+    std::set<std::string> wanted;
+    for (const auto& each : seen) wanted.insert(each.digest);
+    const auto locks = lock_all(folders);
+    check_seen(folders, seen);
+    const auto is_seen = [&](const Change& change) { return wanted.count(change.digest) > 0; };
+    const auto keep = [](Applier& applier, const Change& change, const std::string& relative) {
+        applier.keep(change, relative);
+    };
+    Applied done;
+    for (const auto& lock : locks)
+        for (auto& layer : layers_in(lock.path()))
+            each_change(LayerTree::open(std::move(layer)), done, is_seen, keep);
+    return done;
 }
 
-Applied drop_changes(const std::string& layers_folder, const std::vector<std::string>& paths) {
-    return apply_all(layers_folder, Act::drop, paths);
+Applied drop_changes(
+    const std::vector<std::string>& folders, const std::vector<std::string>& paths
+) {
+    const auto is_meant = [&](const Change& change) { return is_wanted(change.path, paths); };
+    const auto drop = [](Applier& applier, const Change&, const std::string& relative) {
+        applier.forget(relative);
+    };
+    Applied done;
+    for (const auto& lock : lock_all(folders)) {
+        for (auto& layer : layers_in(lock.path())) {
+            const auto tree = LayerTree::open(std::move(layer));
+            if (paths.empty())
+                drop_all(tree, done);
+            else
+                each_change(tree, done, is_meant, drop);
+        }
+    }
+    return done;
 }
 
 }  // namespace volary::cage

@@ -62,19 +62,21 @@ asio::awaitable<std::string> diff_of(SideThread& files, cage::Change change) {
     return files.run(std::move(work));
 }
 
+/// What is to become of changes: of those that were looked at, or below some paths (none: all).
+struct Wanted {
+    std::string agent;
+    std::vector<cage::Seen> seen;
+    std::vector<std::string> paths;
+};
+
 asio::awaitable<cage::Applied> settle(
-    SideThread& files, std::vector<agent::LayerFolder> folders, std::vector<std::string> paths,
-    Verdict verdict
+    SideThread& files, std::vector<agent::LayerFolder> folders, Wanted wanted, Verdict verdict
 ) {
-    auto work = [folders = std::move(folders), paths = std::move(paths), verdict] {
-        cage::Applied all;
-        for (const auto& folder : folders) {
-            const auto done = verdict == Verdict::kept ? cage::keep_changes(folder.path, paths)
-                                                       : cage::drop_changes(folder.path, paths);
-            all.count += done.count;
-            all.refused.insert(all.refused.end(), done.refused.begin(), done.refused.end());
-        }
-        return all;
+    auto work = [folders = std::move(folders), wanted = std::move(wanted), verdict] {
+        std::vector<std::string> places;
+        for (const auto& folder : folders) places.push_back(folder.path);
+        return verdict == Verdict::kept ? cage::keep_changes(places, wanted.seen)
+                                        : cage::drop_changes(places, wanted.paths);
     };
     return files.run(std::move(work));
 }
@@ -91,6 +93,7 @@ asio::awaitable<http::Response> list(const Services& services, http::Request& re
              {"kind", cage::to_string(change.kind)},
              {"bytes", change.bytes},
              {"binary", change.binary},
+             {"digest", change.digest},
              {"refused", change.refused}}
         );
     co_return json_answer(200, {{"changes", std::move(out)}});
@@ -111,18 +114,17 @@ asio::awaitable<http::Response> diff(const Services& services, http::Request& re
     co_return http::Response::text(200, std::move(text));
 }
 
-struct Wanted {
-    std::string agent;
-    std::vector<std::string> paths;
-};
+/// As many as a list of changes has.
+constexpr std::size_t kMaxSettled = cage::kMaxChanges;
+/// Room for them: a path, a digest of 40 and what JSON needs.
+constexpr std::size_t kMaxBody = std::size_t{4} << 20U;
 
-Wanted read_wanted(const Json& doc) {
-    constexpr std::size_t kMaxPaths = 5000;  // as many as a list of changes has
+Wanted read_dropped(const Json& doc) {
     Fields fields(doc, "body");
-    Wanted out{fields.string("agent"), {}};
+    Wanted out{fields.string("agent"), {}, {}};
     const auto* paths = fields.optional_value("paths");
     const bool all = paths == nullptr || paths->is_null();
-    if (!all && (!paths->is_array() || paths->empty() || paths->size() > kMaxPaths))
+    if (!all && (!paths->is_array() || paths->empty() || paths->size() > kMaxSettled))
         fields.problem("paths", "must be a list of 1 to 5000 paths, or null for all");
     fields.done();
     if (all) return out;
@@ -130,6 +132,23 @@ Wanted read_wanted(const Json& doc) {
         if (!path.is_string() || path.get<std::string>().empty())
             throw Error(Errc::invalid, "body.paths: must be a list of paths");
         out.paths.push_back(path.get<std::string>());
+    }
+    return out;
+}
+
+Wanted read_kept(const Json& doc) {
+    Fields fields(doc, "body");
+    Wanted out{fields.string("agent"), {}, {}};
+    const auto* seen = fields.optional_value("seen");
+    if (seen == nullptr || !seen->is_array() || seen->empty() || seen->size() > kMaxSettled)
+        fields.problem(
+            "seen", "must be a list of 1 to 5000 changes, {\"path\",\"digest\"} as they were listed"
+        );
+    fields.done();
+    for (const auto& each : *seen) {
+        Fields one(each, "body.seen");
+        out.seen.push_back({one.string("path"), one.string("digest")});
+        one.done();
     }
     return out;
 }
@@ -148,7 +167,8 @@ asio::awaitable<http::Response> decide_on(
     const Services& services, http::Request& request, Verdict verdict
 ) {
     auto mutation = mutation_of(request);
-    auto wanted = read_wanted(body_of(request));
+    const auto body = body_of(request);
+    auto wanted = verdict == Verdict::kept ? read_kept(body) : read_dropped(body);
     const auto session = session_of(request);
     const auto before = co_await services.sessions.answered_before(mutation);
     if (before) {
@@ -159,11 +179,9 @@ asio::awaitable<http::Response> decide_on(
     auto folders = folders_of(services, state, wanted.agent);
     if (folders.empty())
         throw Error(Errc::not_found, fmt::format("{} has changed nothing", wanted.agent));
-    auto applied =
-        co_await settle(services.files, std::move(folders), std::move(wanted.paths), verdict);
-    session::SettleChanges command{
-        verdict, std::move(wanted.agent), applied.count, std::move(applied.refused)
-    };
+    const auto agent = wanted.agent;
+    auto applied = co_await settle(services.files, std::move(folders), std::move(wanted), verdict);
+    session::SettleChanges command{verdict, agent, applied.count, std::move(applied.refused)};
     const auto done =
         co_await services.sessions.operate(session, std::move(command), std::move(mutation));
     auto out = co_await answer(services, done);
@@ -181,11 +199,15 @@ void Api::add_changes_routes() {
     const auto keep = [this](http::Request& request) {
         return decide_on(services_, request, Verdict::kept);
     };
-    router_.add("POST", at + "/keep", http::AsyncHandler(keep), about("apply changes to the host"));
+    auto keeping = about("apply changes to the host");
+    keeping.max_body = kMaxBody;
+    router_.add("POST", at + "/keep", http::AsyncHandler(keep), std::move(keeping));
     const auto drop = [this](http::Request& request) {
         return decide_on(services_, request, Verdict::dropped);
     };
-    router_.add("POST", at + "/drop", http::AsyncHandler(drop), about("forget changes"));
+    auto dropping = about("forget changes");
+    dropping.max_body = kMaxBody;
+    router_.add("POST", at + "/drop", http::AsyncHandler(drop), std::move(dropping));
 }
 
 }  // namespace volary::api

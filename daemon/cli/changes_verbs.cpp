@@ -2,6 +2,7 @@
 #include "base/error.hpp"
 #include "daemon/cli/verbs.hpp"
 
+#include <algorithm>
 #include <map>
 
 #include <fmt/format.h>
@@ -18,17 +19,19 @@ std::string of_agent(const std::string& agent) {
     return agent.empty() ? std::string() : "?agent=" + path_segment(agent);
 }
 
+std::string change_line(const Json& change) {
+    const auto refused = string_or(change, "refused");
+    return revealed_line(fmt::format(
+        "{:<8} {:<20} {} ({} bytes){}", string_or(change, "kind"), string_or(change, "agent"),
+        string_or(change, "path"), change.value("bytes", std::int64_t{0}),
+        refused.empty() ? "" : "  cannot be kept: " + refused
+    ));
+}
+
 void print_changes(const Json& answer) {
     const auto& changes = answer.at("changes");
     if (changes.empty()) print_line("no changes wait: nothing was changed in a cow folder");
-    for (const auto& change : changes) {
-        const auto refused = string_or(change, "refused");
-        print_line(revealed_line(fmt::format(
-            "{:<8} {:<20} {} ({} bytes){}", string_or(change, "kind"), string_or(change, "agent"),
-            string_or(change, "path"), change.value("bytes", std::int64_t{0}),
-            refused.empty() ? "" : "  cannot be kept: " + refused
-        )));
-    }
+    for (const auto& change : changes) print_line(change_line(change));
 }
 
 /// The diffs of the paths, one request each.
@@ -47,21 +50,52 @@ asio::awaitable<int> do_diff(
     co_return 0;
 }
 
-/// The agents whose changes are meant: the one that was named, or all that have some.
-asio::awaitable<std::vector<std::string>> agents_meant(
-    Client& client, const ChangesOptions& options
-) {
-    std::vector<std::string> out;
-    if (!options.agent.empty()) {
-        out.push_back(options.agent);
-        co_return out;
-    }
-    const auto answer = co_await client.get(changes_path(options.session));
+bool is_meant(const std::string& path, const std::vector<std::string>& wanted) {
+    if (wanted.empty()) return true;
+    return std::any_of(wanted.begin(), wanted.end(), [&](const std::string& each) {
+        return path == each || path.starts_with(each.ends_with('/') ? each : each + "/");
+    });
+}
+
+/// What the options mean, by agent, of what is there now.
+std::map<std::string, Json> changes_meant(const Json& answer, const ChangesOptions& options) {
+    std::map<std::string, Json> out;
     for (const auto& change : answer.at("changes")) {
-        auto agent = string_or(change, "agent");
-        if (out.empty() || out.back() != agent) out.push_back(std::move(agent));
+        if (!is_meant(string_or(change, "path"), options.paths)) continue;
+        auto& list = out.try_emplace(string_or(change, "agent"), Json::array()).first->second;
+        list.push_back(change);
     }
-    co_return out;
+    return out;
+}
+
+/// Of what is kept each change is printed, and sent as it was printed: the daemon refuses it when
+/// it has become another meanwhile.
+Json settle_body(
+    const Context& context, const std::string& verb, const std::string& agent, const Json& changes,
+    const ChangesOptions& options
+) {
+    Json body = {{"agent", agent}};
+    if (verb == "drop") {
+        body["paths"] = options.paths.empty() ? Json(nullptr) : Json(options.paths);
+        return body;
+    }
+    body["seen"] = Json::array();
+    for (const auto& change : changes) {
+        if (!context.json) print_line(change_line(change));
+        body["seen"].push_back(
+            {{"path", string_or(change, "path")}, {"digest", string_or(change, "digest")}}
+        );
+    }
+    return body;
+}
+
+void print_settled(const std::string& agent, const Json& answer, const std::string& verb) {
+    print_line(fmt::format(
+        "{}: {} changes {}", agent, answer.value("count", std::int64_t{0}),
+        verb == "keep" ? "kept" : "dropped"
+    ));
+    for (const auto& line : answer.at("refused"))
+        print_line(revealed_line("  refused: " + line.get<std::string>()));
 }
 
 asio::awaitable<int> do_settle(
@@ -69,30 +103,23 @@ asio::awaitable<int> do_settle(
     std::string verb
 ) {
     Client client(executor, context);
-    const auto agents = co_await agents_meant(client, options);
+    const auto at = changes_path(options.session);
+    const auto listed = co_await client.get(at + of_agent(options.agent));
+    const auto meant = changes_meant(listed, options);
     Json answers = Json::array();
     bool refused = false;
-    for (const auto& agent : agents) {
-        Json body = {{"agent", agent}, {"paths", nullptr}};
-        if (!options.paths.empty()) body["paths"] = options.paths;
-        auto answer = co_await client.act(
-            "POST", changes_path(options.session) + "/" + verb, std::move(body)
-        );
+    for (const auto& [agent, changes] : meant) {
+        auto body = settle_body(context, verb, agent, changes, options);
+        auto answer = co_await client.act("POST", at + "/" + verb, std::move(body));
         refused = refused || !answer.at("refused").empty();
-        if (!context.json) {
-            print_line(fmt::format(
-                "{}: {} changes {}", agent, answer.value("count", std::int64_t{0}),
-                verb == "keep" ? "kept" : "dropped"
-            ));
-            for (const auto& line : answer.at("refused"))
-                print_line(revealed_line("  refused: " + line.get<std::string>()));
-        }
+        if (!context.json) print_settled(agent, answer, verb);
         answer["agent"] = agent;
+        if (verb == "keep") answer["changes"] = changes;
         answers.push_back(std::move(answer));
     }
     if (context.json)
         print_json({{"answers", std::move(answers)}});
-    else if (agents.empty())
+    else if (meant.empty())
         print_line("no changes wait");
     co_return refused ? exit_code(Errc::denied) : 0;
 }

@@ -37,6 +37,12 @@ struct Layers {
             out += std::string(to_string(change.kind)) + " " + change.path + "\n";
         return out;
     }
+    Applied keep(const std::string& below = {}) const {
+        std::vector<Seen> seen;
+        for (const auto& change : list_changes(path))
+            if (change.path.starts_with(below)) seen.push_back({change.path, change.digest});
+        return keep_changes({path}, seen);
+    }
     std::string path;
 };
 
@@ -73,7 +79,7 @@ TEST_CASE("what a cage changes through cow stays in its layer", "[cage]") {
     );
     // The next cage goes on with them; kept, they are the host's.
     CHECK(aviary.run(layered(aviary, "cat b; test -e gone || echo none")).out == "made\nnone\n");
-    CHECK(keep_changes(layers.path, {}).count == 4);
+    CHECK(layers.keep().count == 4);
     CHECK(read_file(aviary.folder / "a") == "new\n");
     CHECK_FALSE(std::filesystem::exists(aviary.folder / "gone"));
     CHECK(read_file(aviary.folder / "c2/d/e") == "e\n");
@@ -106,7 +112,7 @@ TEST_CASE("a kept layer that was booby-trapped harms no later cage", "[cage]") {
     CHECK(outcome.out == "runs\n");
     CHECK_FALSE(std::filesystem::exists(outside));
     CHECK(read_file(aviary.folder / ".git/hooks/pre-commit") == "old");
-    CHECK_FALSE(keep_changes(layers.path, {"/workspace/.git"}).refused.empty());
+    CHECK_FALSE(layers.keep("/workspace/.git").refused.empty());
     CHECK(read_file(aviary.folder / ".git/hooks/pre-commit") == "old");
 }
 

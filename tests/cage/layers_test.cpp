@@ -64,6 +64,17 @@ struct Layered {
         return out;
     }
 
+    /// What is listed at or below `path` (empty: all) as somebody who looks at it sees it.
+    std::vector<Seen> look(const std::string& path = {}) const {
+        std::vector<Seen> out;
+        for (auto& change : list_changes(layers))
+            if (change.path.rfind(path, 0) == 0)
+                out.push_back({std::move(change.path), std::move(change.digest)});
+        return out;
+    }
+
+    Applied keep(const std::string& path = {}) const { return keep_changes({layers}, look(path)); }
+
     std::string diff(const std::string& path) const {
         for (const auto& change : list_changes(layers))
             if (change.path == path) return diff_of(change);
@@ -110,7 +121,7 @@ TEST_CASE("a folder that was made anew hides what the host has in it", "[changes
     REQUIRE(::setxattr((one.upper / "d").c_str(), "user.overlay.opaque", "y", 1, 0) == 0);
     CHECK(one.list() == "deleted /workspace/d/a\nchanged /workspace/d/b\n");
     // Each by itself: the deletion is dropped, the change stays.
-    CHECK(drop_changes(one.layers, {"/workspace/d/a"}).count == 1);
+    CHECK(drop_changes({one.layers}, {"/workspace/d/a"}).count == 1);
     CHECK(one.list() == "changed /workspace/d/b\n");
 }
 
@@ -122,7 +133,7 @@ TEST_CASE("keeping applies changes to the host and empties the layer", "[changes
     write_file(one.upper / "bin/tool", "#!/bin/sh\n");
     fs::permissions(one.upper / "bin/tool", static_cast<fs::perms>(04755));
     one.whiteout("gone");
-    const auto done = keep_changes(one.layers, {});
+    const auto done = one.keep();
     CHECK(done.count == 3);
     CHECK(done.refused.empty());
     CHECK(read_file(one.host / "old") == "new");
@@ -133,14 +144,134 @@ TEST_CASE("keeping applies changes to the host and empties the layer", "[changes
     CHECK(fs::is_empty(one.upper));
 }
 
+TEST_CASE("only what was looked at is kept", "[changes]") {
+    Layered one;
+    write_file(one.host / "old", "old");
+    write_file(one.upper / "old", "fine");
+    write_file(one.upper / "a", "a");
+    const auto seen = one.look();
+    REQUIRE(seen.size() == 2);
+    CHECK(one.look()[1].digest == seen[1].digest);
+
+    SECTION("another text of the same size and times") {
+        const auto time = fs::last_write_time(one.upper / "old");
+        write_file(one.upper / "old", "evil");
+        fs::last_write_time(one.upper / "old", time);
+    }
+    SECTION("a program now") {
+        fs::permissions(one.upper / "old", fs::perms::owner_exec, fs::perm_options::add);
+    }
+    SECTION("a link now") {
+        fs::remove(one.upper / "old");
+        fs::create_symlink("/etc/passwd", one.upper / "old");
+    }
+    SECTION("deleted now") {
+        fs::remove(one.upper / "old");
+        one.whiteout("old");
+    }
+    SECTION("as it was before") { write_file(one.upper / "old", "old"); }
+    SECTION("somebody else wrote the host's file") { write_file(one.host / "old", "mine"); }
+
+    const auto before = read_file(one.host / "old");
+    try {
+        keep_changes({one.layers}, seen);
+        FAIL("kept what nobody looked at");
+    } catch (const Error& error) {
+        CHECK(error.code() == Errc::conflict);
+        CHECK_THAT(error.message(), Contains("\"/workspace/old\" changed since you looked"));
+        CHECK(error.details() == std::vector<std::string>{"/workspace/old"});
+    }
+    CHECK(read_file(one.host / "old") == before);
+    CHECK_FALSE(fs::exists(one.host / "a"));
+    const auto again = one.look();
+    CHECK(keep_changes({one.layers}, again).count == again.size());
+    CHECK(fs::exists(one.host / "a"));
+}
+
+TEST_CASE("a file of which no diff is shown is told by its times", "[changes]") {
+    Layered one;
+    write_file(one.upper / "large", std::string(kMaxDiffed + 1, 'x'));
+    const auto seen = one.look();
+    CHECK(one.look()[0].digest == seen[0].digest);
+    write_file(one.upper / "large", std::string(kMaxDiffed + 1, 'y'));
+    CHECK_THROWS_WITH(keep_changes({one.layers}, seen), Contains("look again"));
+    CHECK(one.keep().count == 1);
+}
+
+TEST_CASE("what came after the look stays in the layer", "[changes]") {
+    Layered one;
+    write_file(one.upper / "seen", "1");
+    const auto seen = one.look();
+    write_file(one.upper / "later", "2");
+    CHECK(keep_changes({one.layers}, seen).count == 1);
+    CHECK_FALSE(fs::exists(one.host / "later"));
+    CHECK(one.list() == "added /workspace/later\n");
+}
+
+TEST_CASE("a folder that is to go is the one that was looked at", "[changes]") {
+    Layered one;
+    write_file(one.host / "gone/x", "x");
+    one.whiteout("gone");
+    const auto seen = one.look();
+    write_file(one.host / "gone/new", "somebody needs it");
+    CHECK_THROWS_WITH(keep_changes({one.layers}, seen), Contains("look again"));
+    CHECK(fs::exists(one.host / "gone/new"));
+}
+
+TEST_CASE("of several layers all are kept or none", "[changes]") {
+    Layered one;
+    Layered other;
+    write_file(one.upper / "a", "a");
+    write_file(other.upper / "b", "b");
+    auto seen = one.look();
+    for (auto& each : other.look()) seen.push_back(std::move(each));
+    write_file(other.upper / "b", "c");
+    CHECK_THROWS_WITH(keep_changes({one.layers, other.layers}, seen), Contains("/workspace/b"));
+    CHECK_FALSE(fs::exists(one.host / "a"));
+    seen.back() = other.look().front();
+    CHECK(keep_changes({one.layers, other.layers}, seen).count == 2);
+}
+
+mode_t mode_of(const fs::path& path) {
+    struct stat info{};
+    REQUIRE(::lstat(path.c_str(), &info) == 0);
+    return info.st_mode & 07777U;
+}
+
+TEST_CASE("looking and settling leave permissions as they were", "[changes]") {
+    Layered one;
+    write_file(one.host / "shut/mine", "mine");
+    write_file(one.upper / "shut/new", "new");
+    REQUIRE(::setxattr((one.upper / "shut").c_str(), "user.overlay.opaque", "y", 1, 0) == 0);
+    write_file(one.upper / "own/in", "in");
+    write_file(one.upper / "own/other", "other");
+    fs::permissions(one.host / "shut", fs::perms::none);
+    fs::permissions(one.upper / "own/in", fs::perms::none);
+    fs::permissions(one.upper / "own", fs::perms::none);
+    one.list();
+    CHECK_THAT(one.diff("/workspace/own/in"), Contains("+in"));
+    CHECK(mode_of(one.host / "shut") == 0);
+    CHECK(mode_of(one.upper / "own") == 0);
+    CHECK(one.keep("/workspace/own/other").count == 1);
+    CHECK(mode_of(one.host / "shut") == 0);
+    CHECK(mode_of(one.upper / "own") == 0);
+    fs::permissions(one.upper / "own", fs::perms::owner_all);
+    CHECK(mode_of(one.upper / "own/in") == 0);
+    CHECK(fs::exists(one.host / "own/other"));
+    CHECK(drop_changes({one.layers}, {}).count >= 1);
+    CHECK(mode_of(one.host / "shut") == 0);
+    fs::permissions(one.host / "shut", fs::perms::owner_all);
+    CHECK(read_file(one.host / "shut/mine") == "mine");
+}
+
 TEST_CASE("some paths are kept, others dropped", "[changes]") {
     Layered one;
     write_file(one.upper / "a/1", "1");
     write_file(one.upper / "a/2", "2");
     write_file(one.upper / "b", "b");
-    CHECK(keep_changes(one.layers, {"/workspace/a"}).count == 2);
+    CHECK(one.keep("/workspace/a").count == 2);
     CHECK(one.list() == "added /workspace/b\n");
-    CHECK(drop_changes(one.layers, {}).count == 1);
+    CHECK(drop_changes({one.layers}, {}).count == 1);
     CHECK(one.list().empty());
     CHECK(read_file(one.host / "a/2") == "2");
     CHECK_FALSE(fs::exists(one.host / "b"));
@@ -153,7 +284,7 @@ TEST_CASE("protected paths and what is no file are not kept", "[changes]") {
     write_file(one.upper / ".vscode/tasks.json", "evil");
     one.whiteout(".git/config");
     REQUIRE(::mkfifo((one.upper / "fifo").c_str(), 0600) == 0);
-    const auto done = keep_changes(one.layers, {});
+    const auto done = one.keep();
     CHECK(done.count == 0);
     CHECK(done.refused.size() == 4);
     CHECK(read_file(one.host / ".git/config") == "old");
@@ -161,10 +292,10 @@ TEST_CASE("protected paths and what is no file are not kept", "[changes]") {
     CHECK_FALSE(fs::exists(one.host / ".vscode/tasks.json"));
     CHECK_THAT(one.list(), Contains("added /workspace/fifo (neither a file, folder nor link)"));
     // Removing a folder takes what is in it along.
-    drop_changes(one.layers, {});
+    drop_changes({one.layers}, {});
     one.whiteout(".git");
     CHECK_THAT(one.list(), Contains("(protected)"));
-    CHECK(keep_changes(one.layers, {}).refused.size() == 1);
+    CHECK(one.keep().refused.size() == 1);
     CHECK(fs::exists(one.host / ".git/config"));
 }
 
@@ -175,7 +306,7 @@ TEST_CASE("links are kept as links and never followed", "[changes]") {
     fs::create_directory_symlink(one.folder / "outside", one.upper / "up");
     write_file(one.upper / "down/secret", "planted");
     fs::create_directory_symlink(one.folder / "outside", one.host / "down");
-    const auto done = keep_changes(one.layers, {});
+    const auto done = one.keep();
     CHECK(fs::read_symlink(one.host / "up") == one.folder / "outside");
     CHECK(read_file(one.folder / "outside/secret") == "secret");
     // The host's link is in the way of the folder: replaced as a whole or refused, never entered.
@@ -198,7 +329,7 @@ TEST_CASE("a link in the place of the folder itself is not followed", "[changes]
     fs::rename(one.host / "data", one.host / "moved");
     const auto target = GENERATE(as<std::string>{}, "outside", "host/.git/hooks");
     fs::create_directory_symlink(one.folder / target, one.host / "data");
-    const auto done = keep_changes(one.layers, {});
+    const auto done = one.keep();
     CHECK(done.count == 0);
     CHECK(read_file(one.host / ".git/hooks/post-merge") == "good");
     CHECK(read_file(one.folder / "outside/mine") == "foreign");
@@ -207,7 +338,7 @@ TEST_CASE("a link in the place of the folder itself is not followed", "[changes]
 
     fs::remove(one.host / "data");
     fs::rename(one.host / "moved", one.host / "data");
-    CHECK(keep_changes(one.layers, {}).refused.empty());
+    CHECK(one.keep().refused.empty());
     CHECK(read_file(one.host / "data/post-merge") == "evil");
     CHECK_FALSE(fs::exists(one.host / "data/mine"));
 }
@@ -219,7 +350,7 @@ TEST_CASE("holes stay holes, and a file without permissions is read", "[changes]
     write_file(one.upper / "shut/in", "in");
     fs::permissions(one.upper / "shut/in", fs::perms::none);
     fs::permissions(one.upper / "shut", fs::perms::none);
-    const auto done = keep_changes(one.layers, {});
+    const auto done = one.keep();
     CHECK(done.refused.empty());
     struct stat info{};
     REQUIRE(::stat((one.host / "sparse").c_str(), &info) == 0);
@@ -233,8 +364,8 @@ TEST_CASE("layers in use are neither kept nor dropped", "[changes]") {
     Layered one;
     write_file(one.upper / "a", "a");
     const auto used = LayersFolder::open(one.layers);
-    CHECK_THROWS_WITH(keep_changes(one.layers, {}), Contains("in use"));
-    CHECK_THROWS_WITH(drop_changes(one.layers, {}), Contains("in use"));
+    CHECK_THROWS_WITH(one.keep(), Contains("in use"));
+    CHECK_THROWS_WITH(drop_changes({one.layers}, {}), Contains("in use"));
     CHECK_THROWS_WITH(LayersFolder::open(one.layers), Contains("in use"));
     CHECK(one.list() == "added /workspace/a\n");
 }
@@ -246,7 +377,7 @@ TEST_CASE("a layer belongs to one folder of the host", "[changes]") {
         LayersFolder::open(one.layers).layer({"/workspace", one.folder / "other", ""}),
         Contains("another folder")
     );
-    drop_changes(one.layers, {});
+    drop_changes({one.layers}, {});
     CHECK(LayersFolder::open(one.layers).layer({"/workspace", one.folder / "other", ""}));
 }
 
@@ -268,7 +399,7 @@ TEST_CASE("a tree of any depth is counted up to a bound and removed", "[changes]
     CHECK(sample.too_deep());
     CHECK(sample.files() <= TreeSample::kMaxDepth);
     CHECK_THAT(one.list(), Contains("too deep"));
-    drop_changes(one.layers, {});
+    drop_changes({one.layers}, {});
     CHECK(fs::is_empty(one.upper));
 }
 

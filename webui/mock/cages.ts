@@ -163,7 +163,10 @@ export const changes = () => ({ changes: left });
 export const diff = () => kDiff;
 
 export function settle(session: MockSession, verb: string, body: Body): Answered {
-  const paths = Array.isArray(body.paths) ? (body.paths as string[]) : null;
+  const seen = Array.isArray(body.seen)
+    ? (body.seen as Body[]).map((each) => String(each.path))
+    : null;
+  const paths = Array.isArray(body.paths) ? (body.paths as string[]) : seen;
   const gone = left.filter((each) => paths === null || paths.includes(String(each.path)));
   left = left.filter((each) => !gone.includes(each));
   const kind = verb === "keep" ? "cage.changes_kept" : "cage.changes_dropped";

@@ -2,7 +2,7 @@
 // What an agent changes in a cow folder waits until the operator keeps or drops it.
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";
 import test from "node:test";
 import { assertError } from "../../support/http.mjs";
@@ -37,8 +37,11 @@ async function changed(t) {
 }
 
 const inProject = (daemon, name) => path.join(daemon.project, "data", name);
+const listed = async (daemon, session) => (await daemon.api.get(`/sessions/${session}/changes`)).changes;
+/** Changes as a request to keep them names them. */
+const seenOf = (changes) => changes.map(({ path, digest }) => ({ path, digest }));
 const list = async (daemon, session) =>
-  (await daemon.api.get(`/sessions/${session}/changes`)).changes
+  (await listed(daemon, session))
     .map((c) => `${c.agent} ${c.kind} ${c.path}`)
     .sort();
 
@@ -59,7 +62,8 @@ test("12: changes in a cow folder are listed, diffed, kept and dropped", async (
   assertError(await daemon.api.request("GET", `${where}/diff?agent=${kScraper}&path=/etc/passwd`), 404, "not_found");
   assertError(await daemon.api.request("GET", `${where}/diff?agent=${kScraper}`), 400, "invalid");
 
-  const body = { agent: kScraper, paths: ["/workspace/data/kept.txt"] };
+  const seen = seenOf(await listed(daemon, session));
+  const body = { agent: kScraper, seen: seen.filter((each) => each.path.endsWith("kept.txt")) };
   const key = randomUUID();
   const kept = await daemon.api.request("POST", `${where}/keep`, { body, key });
   assert.equal(kept.status, 202, kept.text);
@@ -85,9 +89,55 @@ test("12: changes in a cow folder are listed, diffed, kept and dropped", async (
   assert.deepEqual([one.agent, one.paths, one.refused], [kScraper, 1, []]);
   assert.equal(only(events, "cage.changes_dropped").body.paths, 2);
   assertError(
-    await daemon.api.request("POST", `${where}/keep`, { body: { agent: "primary", paths: null }, key: randomUUID() }),
+    await daemon.api.request("POST", `${where}/keep`, { body: { agent: "primary", seen }, key: randomUUID() }),
     404,
     "not_found",
   );
-  assertError(await daemon.api.request("POST", `${where}/keep`, { body: { agent: kScraper, paths: null } }), 400, "invalid");
+  assertError(await daemon.api.request("POST", `${where}/keep`, { body: { agent: kScraper, seen } }), 400, "invalid");
+});
+
+/** The upper folder of the scraper's only layer. */
+const layerOf = (daemon, session) =>
+  path.join(daemon.state, "layers", session, "primary%2fscraper/1/%2fworkspace%2fdata/upper");
+
+test("12: what has changed since it was looked at is not kept", async (t) => {
+  const { daemon, session } = await changed(t);
+  const where = `/sessions/${session}/changes`;
+  const keep = (seen) => daemon.api.request("POST", `${where}/keep`, { body: { agent: kScraper, seen }, key: randomUUID() });
+  const seen = seenOf(await listed(daemon, session));
+  assert.equal(seen.length, 3);
+  for (const without of [{ agent: kScraper }, { agent: kScraper, seen: [] }, { agent: kScraper, paths: null }])
+    assertError(await daemon.api.request("POST", `${where}/keep`, { body: without, key: randomUUID() }), 400, "invalid");
+
+  // What another cage of the agent could do: as long, but not the same.
+  const layer = layerOf(daemon, session);
+  writeFileSync(path.join(layer, "kept.txt"), "planted\n");
+  mkdirSync(path.join(layer, "later"));
+  const refused = await keep(seen);
+  assertError(refused, 409, "conflict");
+  assert.match(refused.json.error.message, /"\/workspace\/data\/kept.txt" changed since you looked.*look again/);
+  assert.deepEqual(refused.json.error.details, ["/workspace/data/kept.txt"]);
+  assert.equal(readFileSync(inProject(daemon, "kept.txt"), "utf8"), "first\n");
+  assert.ok(!existsSync(inProject(daemon, "fresh.txt")), "nothing of it was kept");
+  assert.ok(existsSync(inProject(daemon, "gone.txt")));
+
+  // The command line says what it keeps.
+  const kept = await daemon.cli("cage", "keep", session, "--agent", kScraper, "/workspace/data/kept.txt");
+  assert.equal(kept.code, 0, kept.stderr);
+  assert.match(kept.stdout, /^changed +primary\/scraper +\/workspace\/data\/kept.txt \(8 bytes\)$/m);
+  assert.match(kept.stdout, /1 changes kept/);
+  assert.equal(readFileSync(inProject(daemon, "kept.txt"), "utf8"), "planted\n");
+
+  // The host's side counts, too: somebody else has written what would be replaced.
+  const now = seenOf(await listed(daemon, session));
+  writeFileSync(inProject(daemon, "fresh.txt"), "mine\n");
+  const host = await keep(now);
+  assertError(host, 409, "conflict");
+  assert.deepEqual(host.json.error.details, ["/workspace/data/fresh.txt"]);
+  assert.equal(readFileSync(inProject(daemon, "fresh.txt"), "utf8"), "mine\n");
+  const all = await keep(seenOf(await listed(daemon, session)));
+  assert.equal(all.status, 202, all.text);
+  assert.equal(all.json.count, 3);
+  assert.ok(!existsSync(inProject(daemon, "gone.txt")));
+  assert.ok(existsSync(inProject(daemon, "later")));
 });

@@ -161,6 +161,7 @@ const readChange = (row: Body): Change => ({
   kind: (["added", "deleted"].includes(str(row, "kind")) ? row.kind : "changed") as Change["kind"],
   bytes: num(row, "bytes"),
   binary: row.binary === true,
+  digest: str(row, "digest"),
   refused: str(row, "refused"),
 });
 

@@ -175,6 +175,8 @@ export interface Change {
   kind: "added" | "changed" | "deleted";
   bytes: number;
   binary: boolean;
+  /** What it is now; sent with the wish to keep it, so that nothing else is kept. */
+  digest: string;
   /** Why it cannot be kept; "" when it can. */
   refused: string;
 }

@@ -22,7 +22,7 @@ function DiffOf(props: { session: string; change: Change }) {
   const diff = createRead({
     read: () => cageApi.diff(props.session, props.change.agent, props.change.path),
     seen,
-    changed: () => props.change.bytes,
+    changed: () => props.change.digest,
     live: () => false,
   });
   return (
@@ -135,17 +135,26 @@ function createChanges(room: Room, agent: string) {
   });
   const settle = (verb: "keep" | "drop") => {
     const paths = chosen().size > 0 ? [...chosen()] : null;
-    const much = count(paths?.length ?? list().length, "change");
+    const meant = list().filter((each) => paths === null || chosen().has(each.path));
+    const seen = meant.map((each) => ({ path: each.path, digest: each.digest }));
+    const much = count(meant.length, "change");
     const path = cageActs.changes(room.session, verb);
     act.perform(
-      { kind: verb, scope: room.session, subject: agent, path, body: { agent, paths } },
+      {
+        kind: verb,
+        scope: room.session,
+        subject: agent,
+        path,
+        body: verb === "keep" ? { agent, seen } : { agent, paths },
+      },
       (answer, refusal) => {
         const done = verb === "keep" ? "kept" : "dropped";
         if (refusal) setTold(`not ${done}: ${refusal.message}`);
         else
           setTold(`${answer?.count === undefined ? much : count(answer.count, "change")} ${done}`);
         setRefused(answer?.refused ?? []);
-        setChosen(new Set<string>());
+        // What was refused is still chosen, for the second look.
+        if (!refusal) setChosen(new Set<string>());
         void read.again();
       },
     );
