@@ -65,7 +65,7 @@ export class Daemon {
    * Starts everything and adds the demo project.
    * scripts: {primary, scraper}: replies in place of the demo's. delay: ms between chunks.
    * edit: (folder) => changes the copy of the project first. add: false leaves it out.
-   * config: text at the end of the operator's config.
+   * config: text at the end of the operator's config. launch: false leaves the start to the test.
    * wrap: (program, arguments, daemon) => [program, arguments] that become the daemon.
    */
   static async start(test, options = {}) {
@@ -77,10 +77,11 @@ export class Daemon {
     daemon.state = path.join(daemon.folder, "state");
     daemon.socket = path.join(daemon.folder, "volary.sock");
     daemon.config = options.config ?? "";
-    daemon.#wrap = options.wrap ?? ((program, args) => [program, args]);
+    daemon.wrap = options.wrap ?? daemon.wrap;
     mkdirSync(daemon.state, { mode: 0o700 });
     await daemon.#startShop();
     daemon.#stageProject(options);
+    if (options.launch === false) return daemon;
     await daemon.launch();
     if (options.add !== false) await daemon.api.post("/projects", { path: daemon.project });
     return daemon;
@@ -88,9 +89,10 @@ export class Daemon {
 
   shopLog = [];
   log = "";
+  /** Of the next launch, too: a test may change it in between. */
+  wrap = (program, args) => [program, args];
   #shop;
   #child;
-  #wrap;
 
   async #startShop() {
     this.#shop = spawn(path.join(bin, "record-shop"), ["--shop", "0", "--deploy", "0"], {
@@ -142,11 +144,14 @@ export class Daemon {
     ];
   }
 
-  /** Starts the daemon on the state folder (again). */
+  /** Starts the daemon on the state folder (again). `gone` is then a promise of its {code, signal}. */
   async launch() {
-    const [program, args] = this.#wrap(path.join(bin, "volary"), this.serveArguments(), this);
+    const [program, args] = this.wrap(path.join(bin, "volary"), this.serveArguments(), this);
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe", "pipe"] });
     this.#child = child;
+    this.gone = new Promise((resolve) => {
+      child.once("exit", (code, signal) => resolve({ code, signal }));
+    });
     for (const stream of [child.stdout, child.stderr]) {
       stream.on("data", (chunk) => {
         this.log += chunk;
@@ -171,20 +176,14 @@ export class Daemon {
 
   /** kill -9, and waits until it is gone. */
   async crash() {
-    const gone = this.#child.exitCode === null ? once(this.#child, "exit") : undefined;
     this.#child.kill("SIGKILL");
-    await gone;
+    await this.gone;
   }
 
   /** TERM; {code, signal} of the daemon. */
   async terminate() {
-    const child = this.#child;
-    if (child.exitCode === null && child.signalCode === null) {
-      const gone = once(child, "exit");
-      child.kill("SIGTERM");
-      await within("the daemon's end", gone);
-    }
-    return { code: child.exitCode, signal: child.signalCode };
+    this.#child.kill("SIGTERM");
+    return within("the daemon's end", this.gone);
   }
 
   /** Ends everything and removes the folder. */

@@ -66,3 +66,27 @@ export const pidDepth = (pid) => statusField(pid, "NSpid").length;
 
 /** Resident memory in bytes. */
 export const residentBytes = (pid) => statusField(pid, "VmRSS")[0] * 1024;
+
+/**
+ * Living processes whose RLIMIT_MSGQUEUE is `mark`: a limit that nobody here uses is what a program
+ * and all that come from it have in common, whoever their parent is by now.
+ */
+export function marked(mark) {
+  const line = new RegExp(`^Max msgqueue size\\s+${mark}\\s`, "m");
+  return processes().filter(({ pid }) => {
+    try {
+      return line.test(readFileSync(`/proc/${pid}/limits`, "latin1"));
+    } catch {
+      return false;
+    }
+  });
+}
+
+/** The program's name as the kernel has it; empty when the process is gone. */
+export function commandOf(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, "latin1").trim();
+  } catch {
+    return "";
+  }
+}

@@ -44,9 +44,13 @@ function parseFrame(bytes) {
 }
 
 export class Stream {
-  /** `where`: {path} of the operator socket or {host, port}; `headers`: cookie and origin. */
-  static async open(where, headers = {}) {
+  /**
+   * `where`: {path} of the operator socket or {host, port}; `headers`: cookie and origin.
+   * `onMessage` hears each message as it comes, and undefined at the end.
+   */
+  static async open(where, headers = {}, onMessage = () => {}) {
     const stream = new Stream();
+    stream.#onMessage = onMessage;
     await within("the WebSocket handshake", stream.#connect(where, headers));
     return stream;
   }
@@ -58,6 +62,7 @@ export class Stream {
   #fragments = [];
   #waiters = new Set();
   #ended = false;
+  #onMessage;
 
   /** The answer's status when the handshake is refused is in the thrown error's `status`. */
   #connect(where, headers) {
@@ -78,6 +83,7 @@ export class Stream {
       this.#socket.on("close", () => {
         this.#ended = true;
         this.#wake();
+        this.#onMessage(undefined);
         reject(new Error("the connection closed during the handshake"));
       });
       this.#socket.once("connect", () => this.#socket.write(`${lines.join("\r\n")}\r\n\r\n`));
@@ -127,6 +133,7 @@ export class Stream {
   #message(message) {
     if (message.ping !== undefined) this.send({ pong: message.ping });
     this.messages.push(message);
+    this.#onMessage(message);
   }
 
   #wake() {

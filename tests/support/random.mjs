@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+
+/** mulberry32: a tiny generator, so that a seed repeats a run's choices. Numbers from 0 to 1. */
+export function random(seed) {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296;
+  };
+}
