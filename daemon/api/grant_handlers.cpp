@@ -91,6 +91,34 @@ asio::awaitable<session::Proposal> propose(
     return files.run(std::move(work));
 }
 
+// Not a coroutine on purpose (style C4).
+asio::awaitable<void> write(SideThread& files, std::string file, session::Proposal edit) {
+    auto work = [file = std::move(file), edit = std::move(edit)] {
+        session::write_project_file(file, edit.before, edit.after);
+    };
+    return files.run(std::move(work));
+}
+
+/// Writes what a daemon took and did not live to write: the file is still the one that the operator
+/// confirmed a change of. A file that is another one by now has it, or is somebody else's.
+asio::awaitable<void> finish_edit(const Services& services, SessionId session, Wanted wanted) {
+    const auto state = co_await services.sessions.state(session);
+    const auto project = project_of(services, state);
+    session::Proposal edit;
+    try {
+        auto command = command_of(wanted, *project);
+        edit = co_await propose(
+            services.files, project, services.sessions.ceiling(), std::move(command)
+        );
+    } catch (const Error&) {
+        // No change of this file would give the rule.
+        co_return;
+    }
+    if (session::edit_hash(edit.before, edit.after) != wanted.confirm) co_return;
+    co_await write(services.files, project->file, std::move(edit));
+    services.projects.refresh(state.project);
+}
+
 /// How it was carried out, for the first sender and for one who sends it again.
 asio::awaitable<http::Response> answer(const Services& services, session::Answer done) {
     const auto grant = co_await services.sessions.wait_grant(done.session, done.seq);
@@ -108,6 +136,9 @@ asio::awaitable<http::Response> grant(const Services& services, http::Request& r
     const auto wanted = read_wanted(body_of(request));
     const auto before = co_await services.sessions.answered_before(mutation);
     if (before) {
+        const auto given = co_await services.sessions.wait_grant(before->session, before->seq);
+        const bool lasts = given && given->scope == "project" && given->applied != "none";
+        if (lasts) co_await finish_edit(services, before->session, wanted);
         auto again = co_await answer(services, *before);
         co_return again;
     }
