@@ -183,3 +183,37 @@ stage_programs() {
         mv -f "$dest/.new" "$dest/${program##*/}"
     done
 }
+
+# prepare_stage DIR: sets `stage` to a folder with what the tests read, `stage_bin` to the programs of the
+# build folder and `node`, all readable by the user who runs the tests. For an ordinary user that is the
+# checkout itself; root's is below `stage_root`.
+stage_root=/var/lib/volary/test
+prepare_stage() {
+    local build=$1 name
+    node=$(pinned_node)
+    [ -n "$node" ] || die "the pinned Node 22 is missing: npm ci in webui/ brings it"
+    if [ "$(id -u)" != 0 ]; then
+        stage=$root stage_bin=$build/bin
+        return
+    fi
+    ensure_system_user
+    stage=$stage_root
+    stage_bin=$stage/build/bin
+    rm -rf "$stage"
+    install -d -m 0755 "$stage" "$stage/src" "$stage/src/webui/node_modules"
+    for name in examples tests docs; do
+        if [ -d "$root/$name" ]; then cp -R "$root/$name" "$stage/src/"; fi
+    done
+    if [ -d "$root/webui/node_modules/playwright-core" ]; then
+        cp -R "$root/webui/node_modules/playwright-core" "$stage/src/webui/node_modules/"
+    fi
+    cp "$root"/webui/package.json "$stage/src/webui/" 2>/dev/null || true
+    install -m 0755 "$node" "$stage/node"
+    mapfile -t programs < <(cd "$build" && find bin -maxdepth 1 -type f -perm -u+x)
+    install -d -m 0755 "$stage_bin"
+    for name in "${programs[@]}"; do install -m 0755 "$build/$name" "$stage_bin/"; done
+    local faults=tests/fault/preload/volary-fault.so
+    if [ -f "$build/$faults" ]; then install -D -m 0755 "$build/$faults" "$stage/build/$faults"; fi
+    chmod -R go+rX "$stage/src"
+    node=$stage/node stage=$stage/src
+}
