@@ -113,7 +113,7 @@ export class Client {
     if (draw < 0.84) return { request: await this.#edit(path) };
     if (draw < 0.92) return { request: this.#grant(path, this.#one(["once", "session", "session"])) };
     if (draw < 0.95) return { request: await this.#projectGrant(path) };
-    if (draw < 0.97) return { request: this.#settle(path) };
+    if (draw < 0.97) return { request: await this.#settle(path) };
     if (draw < 0.985) return { request: { ...this.request("backup", "POST", "/backups"), key: undefined } };
     const project = this.request("project", "POST", "/projects", { path: this.#world.daemon.project });
     return { request: { ...project, key: undefined } };
@@ -153,9 +153,13 @@ export class Client {
     return request;
   }
 
-  #settle(path) {
-    const verb = this.#one(["keep", "drop"]);
-    const body = { agent: "primary/scraper", paths: null };
-    return this.request(verb, "POST", `${path}/changes/${verb}`, body);
+  async #settle(path) {
+    const agent = "primary/scraper";
+    if (this.#draw() < 0.5)
+      return this.request("drop", "POST", `${path}/changes/drop`, { agent, paths: null });
+    const listed = (await this.#get(`${path}/changes?agent=${agent}`))?.changes ?? [];
+    if (listed.length === 0) return undefined;
+    const seen = listed.map((change) => ({ path: change.path, digest: change.digest }));
+    return this.request("keep", "POST", `${path}/changes/keep`, { agent, seen });
   }
 }
