@@ -61,9 +61,9 @@ void Manager::Batch::take(Decision decision) {
     for (auto& effect : decision.effects) effects.push_back(std::move(effect));
 }
 
-void Manager::Batch::complete(const SessionId& session) {
-    append.session = session;
-    append.session_row = store::SessionRow{session,         next.project,
+void complete_rows(store::Append& append, const State& next) {
+    append.session = next.id;
+    append.session_row = store::SessionRow{next.id,         next.project,
                                            next.title,      std::string(status_of(next)),
                                            next.created_at, next.updated_at,
                                            next.last_seq,   to_projection(next)};
@@ -79,6 +79,8 @@ void Manager::Batch::complete(const SessionId& session) {
             append.finished_items.emplace_back(string_or(Json::parse(event.body), "item"));
     }
 }
+
+void Manager::Batch::complete() { complete_rows(append, next); }
 
 namespace {
 

@@ -69,7 +69,7 @@ struct Manager::Batch {
 
     void take(Decision decision);
     /// Derives the rows of the commit from its events.
-    void complete(const SessionId& session);
+    void complete();
     void resolve() {
         for (const auto& request : requests) request->reply.finish();
     }
@@ -99,6 +99,16 @@ private:
     std::string key_;
     std::shared_ptr<Notifier> finished_;
 };
+
+/// What an act under an Idempotency-Key may do: take the answer that the key got, or go on while
+/// others under the same key wait.
+struct Manager::Turn {
+    std::optional<Answer> before;
+    std::unique_ptr<InFlight> hold;
+};
+
+/// Derives the rows of a commit from its events and the state after them.
+void complete_rows(store::Append& append, const State& next);
 
 /// Whose key it is: the same key of another actor or route is another one.
 std::string scope_of(const Mutation& mutation);

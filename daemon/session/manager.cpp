@@ -136,18 +136,24 @@ asio::awaitable<std::optional<Answer>> Manager::answered_before(const Mutation& 
     co_return answer_from(row->response);
 }
 
-asio::awaitable<Answer> Manager::submit_once(LivePtr live, std::shared_ptr<Request> request) {
-    const auto& mutation = request->mutation;
-    if (mutation.key.empty()) co_return co_await submit(std::move(live), std::move(request));
+asio::awaitable<Manager::Turn> Manager::take_turn(const Mutation& mutation) {
+    if (mutation.key.empty()) co_return Turn();
     const auto key = scope_of(mutation) + "\n" + mutation.key;
-    if (in_flight_.contains(key)) {
-        // Both came past answered_before(); the first to get here wins, the other takes its answer.
+    while (true) {
         auto before = co_await answered_before(mutation);
-        if (before) co_return *before;
+        if (before) co_return Turn{std::move(before), nullptr};
+        // Several come past answered_before() together; the first to get here goes on, the others
+        // take its answer, or, where it failed, their turn.
+        if (!in_flight_.contains(key)) break;
     }
     const auto finished = std::make_shared<Notifier>(executor_);
     in_flight_[key] = finished;
-    const InFlight guard(in_flight_, key, finished);
+    co_return Turn{std::nullopt, std::make_unique<InFlight>(in_flight_, key, finished)};
+}
+
+asio::awaitable<Answer> Manager::submit_once(LivePtr live, std::shared_ptr<Request> request) {
+    const auto turn = co_await take_turn(request->mutation);
+    if (turn.before) co_return *turn.before;
     co_return co_await submit(std::move(live), std::move(request));
 }
 
@@ -247,7 +253,7 @@ void Manager::decide_one(Live& live, Batch& batch, const std::shared_ptr<Request
 
 asio::awaitable<bool> Manager::commit(Live& live, Batch& batch) {
     try {
-        batch.complete(live.id);
+        batch.complete();
         auto append = batch.append;
         co_await store_.append(std::move(append));
         co_return true;

@@ -150,11 +150,13 @@ private:
     struct Request;
     struct Live;
     struct Batch;
+    struct Turn;
     using LivePtr = std::shared_ptr<Live>;
 
     asio::awaitable<LivePtr> load(SessionId session);
     LivePtr make_live(const SessionId& session);
     asio::awaitable<Answer> submit(LivePtr live, std::shared_ptr<Request> request);
+    asio::awaitable<Turn> take_turn(const Mutation& mutation);
     asio::awaitable<Answer> submit_once(LivePtr live, std::shared_ptr<Request> request);
     void enqueue(const LivePtr& live, std::shared_ptr<Request> request);
     asio::awaitable<void> pump(LivePtr live);

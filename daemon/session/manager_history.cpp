@@ -32,8 +32,8 @@ Event imported_event(
 }  // namespace
 
 asio::awaitable<Answer> Manager::import(SessionExport what, Mutation mutation) {
-    auto before = co_await answered_before(mutation);
-    if (before) co_return *before;
+    const auto turn = co_await take_turn(mutation);
+    if (turn.before) co_return *turn.before;
     const auto id = what.session;
     const auto found = co_await store_.find_session(id);
     if (found || live_.contains(id))
@@ -51,7 +51,7 @@ asio::awaitable<Answer> Manager::import(SessionExport what, Mutation mutation) {
     auto marked = imported_event(batch.next, what.head, mutation.actor, clock_.now_ms());
     apply(batch.next, marked);
     batch.append.events.push_back(std::move(marked));
-    batch.complete(id);
+    batch.complete();
     Answer answer;
     answer.session = id;
     answer.seq = batch.next.last_seq;

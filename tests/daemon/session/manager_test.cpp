@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "daemon/session/hub.hpp"
+#include "daemon/session/import.hpp"
 #include "daemon/session/projects.hpp"
 #include "daemon/store/store.hpp"
 #include "tests/support/loop.hpp"
@@ -171,6 +172,50 @@ TEST_CASE_METHOD(Fixture, "the same act sent twice at once is done once", "[sess
     CHECK(first == second);
     CHECK(count(first.session, "message.user") == 1);
     CHECK(sessions_stored() == 1);
+}
+
+TEST_CASE_METHOD(Fixture, "one that waited for an act that failed takes its turn", "[session]") {
+    const auto created = post("one").session;
+    const auto hold = [&](const std::string& key) {
+        return life->sessions.operate(created, Hold{}, mutation(key, "{}"));
+    };
+    (void)loop.run(hold("key-1"));
+    // Held already: each of the three is refused, none of them with the answer of another.
+    const auto refused = [](asio::awaitable<Answer> act) -> asio::awaitable<bool> {
+        try {
+            (void)co_await std::move(act);
+        } catch (const Error& error) {
+            co_return error.code() == Errc::conflict;
+        }
+        co_return false;
+    };
+    const auto [first, second, third] =
+        loop.run(refused(hold("key-2")) && refused(hold("key-2")) && refused(hold("key-2")));
+    CHECK(first);
+    CHECK(second);
+    CHECK(third);
+}
+
+TEST_CASE_METHOD(Fixture, "the same import sent twice at once is done once", "[session]") {
+    const SessionId id = SessionId::make(life->clock);
+    Event created;
+    created.session = id;
+    created.seq = 1;
+    created.at = life->clock.now_ms();
+    created.kind = "session.created";
+    created.actor = "operator:there";
+    created.body = R"({"project":"shop","title":"from elsewhere"})";
+    const SessionExport what{id, "shop", {created}, "00"};
+    const auto import = [&](std::string key) {
+        return life->sessions.import(what, mutation(std::move(key), id.str()));
+    };
+    const auto [first, second, third] =
+        loop.run(import("key-1") && import("key-1") && import("key-1"));
+    CHECK(first == second);
+    CHECK(first == third);
+    CHECK(first.session == id);
+    CHECK(count(id, "session.imported") == 1);
+    CHECK(refusal([&] { (void)loop.run(import("key-2")); }) == Errc::conflict);
 }
 
 TEST_CASE_METHOD(Fixture, "a key is remembered across a restart", "[session]") {
