@@ -5,6 +5,9 @@
 #include "base/log.hpp"
 #include "daemon/store/store.hpp"
 
+#include <string>
+#include <vector>
+
 #include <boost/asio/steady_timer.hpp>
 
 namespace volary::app {
@@ -23,10 +26,18 @@ void Housekeeping::start() {
 }
 
 asio::awaitable<void> Housekeeping::check_pages() {
-    const auto problems = co_await store_.check_pages();
+    std::vector<std::string> problems;
+    try {
+        problems = co_await store_.check_pages();
+    } catch (const Error& error) {
+        // Ended by close(), or no descriptor or memory for it: status then says "not yet".
+        log::info("the database was not checked", {{"reason", error.what()}});
+    }
     for (const auto& problem : problems)
         log::error(
-            "the database is damaged: stop volary and restore a backup (volary backup restore)",
+            "the database is damaged: stop volary, then restore a backup (volary backup restore) "
+            "or "
+            "save what can be read (volary backup salvage)",
             {{"problem", problem}}
         );
 }
@@ -44,6 +55,9 @@ asio::awaitable<void> Housekeeping::prune() {
     }
 }
 
-asio::awaitable<void> Housekeeping::close() { co_await scope_.close(); }
+asio::awaitable<void> Housekeeping::close() {
+    store_.end_check();
+    co_await scope_.close();
+}
 
 }  // namespace volary::app

@@ -50,6 +50,7 @@ struct Options {
     std::string run;
     std::string project;
     std::string path = ".";
+    std::string file;
     bool origin = false;
     std::string plan_text;
     std::string plan_status;
@@ -180,9 +181,16 @@ void add_backup(CLI::App& app, Options& o) {
         return cli::backup_restore(o.context, o.path, own_state(o.serve));
     });
     restore->add_option("file", o.path, "a backup")->required();
-    restore->add_option("--state", o.serve.state, "the state folder; no daemon may run on it")
-        ->envname("VOLARY_STATE");
-    restore->add_option("--config", o.serve.config, "TOML file that names it");
+    auto* salvage =
+        add_verb(*backup, o, "salvage", "save what can be read of a damaged database", [&o] {
+            return cli::backup_salvage(o.context, o.file, own_state(o.serve));
+        });
+    salvage->add_option("file", o.file, "a damaged file, saved to FILE.salvaged; else the state's");
+    for (auto* verb : {restore, salvage}) {
+        verb->add_option("--state", o.serve.state, "the state folder; no daemon may run on it")
+            ->envname("VOLARY_STATE");
+        verb->add_option("--config", o.serve.config, "TOML file that names it");
+    }
 }
 
 void add_session(CLI::App& app, Options& o) {

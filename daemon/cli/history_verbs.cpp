@@ -4,6 +4,7 @@
 #include "base/error.hpp"
 #include "daemon/cli/verbs.hpp"
 #include "daemon/session/import.hpp"
+#include "daemon/session/salvage.hpp"
 #include "daemon/store/backup.hpp"
 
 #include <cerrno>
@@ -116,6 +117,81 @@ void print_database(const store::DatabaseVerdict& verdict) {
         print_line(fmt::format("whole: {} sessions, {} events", verdict.sessions, verdict.events));
 }
 
+Json ranges_json(const std::vector<session::LogRange>& ranges) {
+    Json out = Json::array();
+    for (const auto& range : ranges) out.push_back({{"first", range.first}, {"last", range.last}});
+    return out;
+}
+
+Json salvage_json(const session::SalvageReport& report) {
+    Json sessions = Json::array();
+    for (const auto& one : report.sessions)
+        sessions.push_back(
+            {{"session", one.id.empty() ? Json() : Json(one.id.str())},
+             {"saved", one.saved},
+             {"known", one.known},
+             {"unproven", ranges_json(one.unproven)},
+             {"lost", ranges_json(one.lost)}}
+        );
+    const auto path = [](const std::string& text) { return text.empty() ? Json() : Json(text); };
+    return {
+        {"ok", report.is_complete()},
+        {"was_whole", report.was_whole},
+        {"database", report.database},
+        {"kept", path(report.kept)},
+        {"unproven", path(report.unproven)},
+        {"wal_problem", path(report.wal_problem)},
+        {"unreadable_pages", report.unreadable_pages},
+        {"projects", report.projects},
+        {"sessions", std::move(sessions)}
+    };
+}
+
+std::string words_of(const std::vector<session::LogRange>& ranges) {
+    std::vector<std::string> words;
+    for (const auto& range : ranges)
+        words.push_back(
+            range.first == range.last ? fmt::to_string(range.first)
+                                      : fmt::format("{}-{}", range.first, range.last)
+        );
+    return fmt::format("{}", fmt::join(words, ", "));
+}
+
+void print_damaged(const session::SalvagedSession& one) {
+    const auto name = one.id.empty() ? std::string("a session without a name") : one.id.str();
+    auto line = one.saved == 0 ? fmt::format("LOST {}", name)
+                               : fmt::format("CUT {}: events 1-{} are saved", name, one.saved);
+    if (!one.unproven.empty()) line += "; readable, but not proven: " + words_of(one.unproven);
+    if (!one.lost.empty()) line += "; lost: " + words_of(one.lost);
+    print_line(line);
+}
+
+void print_salvage(const session::SalvageReport& report) {
+    if (report.was_whole)
+        return print_line(report.database + " is whole: nothing to salvage, nothing was changed");
+    if (!report.wal_problem.empty()) print_line("DAMAGED: " + report.wal_problem);
+    if (report.unreadable_pages > 0)
+        print_line(fmt::format("DAMAGED: the disk does not give {} pages", report.unreadable_pages)
+        );
+    std::size_t whole = 0;
+    std::int64_t events = 0;
+    for (const auto& one : report.sessions) {
+        events += one.saved;
+        if (one.saved > 0 && one.saved == one.known)
+            ++whole;
+        else
+            print_damaged(one);
+    }
+    print_line(fmt::format(
+        "saved: {} of {} sessions whole, {} events, {} projects", whole, report.sessions.size(),
+        events, report.projects
+    ));
+    print_line("the new database is " + report.database + ", the damaged one " + report.kept);
+    if (!report.unproven.empty())
+        print_line("events that can be read and that nothing proves are in " + report.unproven);
+    print_line("browsers must sign in again: volary auth launch-url");
+}
+
 }  // namespace
 
 int session_verify(const Context& context, const std::string& session, const std::string& file) {
@@ -177,6 +253,17 @@ int backup_restore(const Context& context, const std::string& file, const std::s
     print_line("restored into " + state);
     if (!done.kept.empty()) print_line("what was there is now " + done.kept);
     return 0;
+}
+
+int backup_salvage(const Context& context, const std::string& file, const std::string& state) {
+    const SystemClock clock;
+    const auto report =
+        file.empty() ? session::salvage_state(state, clock) : session::salvage_file(file, clock);
+    if (context.json)
+        print_json(salvage_json(report));
+    else
+        print_salvage(report);
+    return report.is_complete() ? 0 : 1;
 }
 
 }  // namespace volary::cli

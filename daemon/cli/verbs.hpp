@@ -64,6 +64,8 @@ int backup_list(const Context& context);
 // These need no daemon; restore refuses while one runs on that state folder.
 int backup_verify(const Context& context, const std::string& file);
 int backup_restore(const Context& context, const std::string& file, const std::string& state);
+/// Of `file`, or, when that is empty, of the state folder. 1 when something is lost.
+int backup_salvage(const Context& context, const std::string& file, const std::string& state);
 
 int project_add(const Context& context, const std::string& path);
 int project_list(const Context& context);

@@ -149,8 +149,10 @@ void cage_denied(State& state, const Event&, const Json& body) {
     if (cage != nullptr) cage->denials += body.value("count", std::int64_t{1});
 }
 
+/// Of session.imported and session.salvaged.
 void imported(State& state, const Event&, const Json&) {
-    // Another daemon, or the same one at another time, allowed and held these.
+    // Another daemon, or the same one at another time, allowed and held these; or what was decided
+    // of them later is lost.
     state.grants.clear();
     state.agent_sessions.clear();
     for (auto& cage : state.cages) cage.running = false;
@@ -268,6 +270,7 @@ const std::unordered_map<std::string_view, Handler>& handlers() {
     static const std::unordered_map<std::string_view, Handler> table = {
         {"session.created", created},
         {"session.imported", imported},
+        {"session.salvaged", imported},
         {"message.user", message_user},
         {"message.cancelled", message_cancelled},
         {"run.started", run_started},

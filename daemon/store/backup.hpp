@@ -35,7 +35,8 @@ BackupFile create_backup(Database& db, const std::string& folder, UnixMillis now
 /// Where the backups of a database are: "backups" in its folder.
 std::string backups_beside(const std::string& database);
 
-/// SQLite's integrity check: problems in words, at most 20.
+/// SQLite's integrity check: problems in words, at most 20. Throws Error{unavailable} when the
+/// connection is interrupted.
 std::vector<std::string> check_pages(Database& db);
 
 /// Newest first; files of other names are not looked at.

@@ -40,6 +40,7 @@ Errc code_of(int extended) noexcept {
         case SQLITE_NOTADB:
         case SQLITE_NOMEM:
         case SQLITE_PERM:
+        case SQLITE_INTERRUPT:
             return Errc::unavailable;
         default:
             return Errc::internal;
@@ -202,6 +203,11 @@ std::int64_t Database::changes() const noexcept { return sqlite3_changes64(db_.g
 
 bool Database::in_transaction() const noexcept { return sqlite3_get_autocommit(db_.get()) == 0; }
 
+void Database::interrupt() noexcept {
+    interrupted_ = true;
+    sqlite3_interrupt(db_.get());
+}
+
 void Database::release_memory() noexcept { (void)sqlite3_db_release_memory(db_.get()); }
 
 void Database::copy_to(const std::string& path) {
@@ -224,7 +230,9 @@ void Database::fail(int code, std::string_view doing, std::string_view subject) 
     // The connection's message belongs to its latest failure; for another code it would mislead.
     const bool latest = db_ && sqlite3_extended_errcode(db_.get()) == code;
     const char* words = latest ? sqlite3_errmsg(db_.get()) : sqlite3_errstr(code);
-    throw Error(code_of(code), fmt::format("{} \"{}\": {}", doing, subject, words));
+    const bool damaged = (code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB;
+    const auto advice = damaged ? fmt::format(": \"{}\" is damaged; {}", path_, kAfterDamage) : "";
+    throw Error(code_of(code), fmt::format("{} \"{}\": {}{}", doing, subject, words, advice));
 }
 
 Transaction::Transaction(Database& db) : db_(db) { db_.prepare("BEGIN IMMEDIATE").exec(); }

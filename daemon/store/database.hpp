@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -16,6 +17,12 @@ struct sqlite3_stmt;
 namespace volary::store {
 
 class Database;
+
+/// What to do about a damaged database. Which of the two is the operator's choice: a backup is
+/// whole and older, what is salvaged is newer and may have gaps.
+inline constexpr std::string_view kAfterDamage =
+    "stop volary, then put back the newest backup (volary backup restore FILE) or save what can be "
+    "read (volary backup salvage)";
 
 struct FinalizeStatement {
     void operator()(sqlite3_stmt* stmt) const noexcept;
@@ -103,6 +110,11 @@ public:
     /// False once SQLite has rolled back a transaction on its own (disk full, I/O error).
     bool in_transaction() const noexcept;
 
+    /// From any thread, while the connection is open: check_pages() ends with Error{unavailable},
+    /// the one that runs and each one after it.
+    void interrupt() noexcept;
+    bool interrupted() const noexcept { return interrupted_; }
+
     /// Gives the page cache's memory back; it fills again with use.
     void release_memory() noexcept;
 
@@ -127,6 +139,7 @@ private:
     };
 
     std::string path_;
+    std::atomic<bool> interrupted_ = false;
     std::unique_ptr<sqlite3, Close> db_;
     // After db_: statements are finalized before the connection closes.
     std::unordered_map<std::string, StatementHandle, TextHash, std::equal_to<>> cache_;

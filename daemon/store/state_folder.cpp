@@ -3,6 +3,7 @@
 
 #include "base/error.hpp"
 #include "daemon/store/migrations.hpp"
+#include "daemon/store/wal.hpp"
 
 #include <array>
 #include <cerrno>
@@ -46,6 +47,18 @@ constexpr std::size_t kPageCountAt = 28;
     );
 }
 
+/// For what may once have been a database of ours.
+[[noreturn]] void refuse_damaged(const std::string& path, std::string_view why) {
+    throw Error(
+        Errc::unavailable,
+        fmt::format(
+            "database \"{}\" {}; nothing was changed: put back the newest backup (volary backup "
+            "restore FILE) or save what can be read (volary backup salvage)",
+            path, why
+        )
+    );
+}
+
 std::string read_pid(int fd) {
     std::array<char, 24> text{};
     const auto size = ::pread(fd, text.data(), text.size(), 0);
@@ -71,14 +84,14 @@ bool check_header(int fd, const std::string& path) {
     if (got < 0) throw_errno("read", path);
     const bool magic = std::memcmp(header.data(), kMagic.data(), kMagic.size()) == 0;
     if (static_cast<std::size_t>(got) < kHeaderSize || !magic)
-        refuse_file(path, "is not an SQLite database");
+        refuse_damaged(path, "is not an SQLite database, or its first page is damaged");
     // While there is a WAL, the file may rightly lag behind its header.
     struct stat wal{};
     if (::stat((path + "-wal").c_str(), &wal) == 0 && wal.st_size > 0) return true;
     const std::uint32_t page = big_endian(&header[kPageSizeAt], 2);
     const std::int64_t page_size = page == 1 ? 65'536 : page;  // 1 stands for 65536 there
     const std::int64_t pages = big_endian(&header[kPageCountAt], 4);
-    if (info.st_size < page_size * pages) refuse_file(path, "is damaged (it was cut short)");
+    if (info.st_size < page_size * pages) refuse_damaged(path, "is damaged (it was cut short)");
     return true;
 }
 
@@ -98,6 +111,12 @@ void check_tables(Database& db) {
     auto tables = db.prepare("SELECT name FROM sqlite_schema WHERE type = 'table'");
     while (tables.step())
         (void)db.integer(fmt::format("SELECT 1 FROM \"{}\" LIMIT 1", tables.view(0)));
+}
+
+/// Without the advice that the refusal gives itself.
+std::string reason_of(const Error& error) {
+    const auto& message = error.message();
+    return message.substr(0, message.find(fmt::format("; {}", kAfterDamage)));
 }
 
 }  // namespace
@@ -138,6 +157,10 @@ StateLock StateLock::take(const std::string& folder) {
 
 std::unique_ptr<Database> open_database(const std::string& path) {
     const bool existed = check_own_header(path);
+    // SQLite ends its reading of a log silently at the first page that does not hold.
+    const auto wal = read_wal(path);
+    if (existed && !wal.problem.empty())
+        refuse_damaged(path, fmt::format("has lost commits: {}", wal.problem));
     std::unique_ptr<Database> db;
     try {
         db = std::make_unique<Database>(path, OpenMode::read_write);
@@ -148,7 +171,7 @@ std::unique_ptr<Database> open_database(const std::string& path) {
             throw Error(Errc::unavailable, "the folder's file system does not support WAL");
     } catch (const Error& error) {
         if (error.message().starts_with("database \"")) throw;
-        refuse_file(path, fmt::format("is damaged ({})", error.message()));
+        refuse_damaged(path, fmt::format("cannot be opened ({})", reason_of(error)));
     }
     // A group of a thousand appends touches some thousand pages. With less room SQLite spills them
     // to the WAL in mid-transaction and reads them back; an idle worker gives the memory back.

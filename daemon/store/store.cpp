@@ -24,7 +24,7 @@ public:
         auto find = db->prepare("SELECT value FROM meta WHERE key = 'epoch'");
         if (!find.step()) throw Error(Errc::unavailable, "database has no epoch: " + db->path());
         epoch_ = find.text(0);
-        const auto path = db->path();
+        path_ = db->path();
         {
             const auto ended = std::move(find);
         }  // before the worker's thread takes the connection
@@ -32,7 +32,7 @@ public:
         for (int i = 0; i < std::max(readers, 1); ++i) {
             readers_.push_back(std::make_unique<Worker>(
                 fmt::format("store-reader-{}", i),
-                std::make_unique<Database>(path, OpenMode::read_only), Batching::one_by_one
+                std::make_unique<Database>(path_, OpenMode::read_only), Batching::one_by_one
             ));
         }
     }
@@ -52,7 +52,23 @@ public:
         return (*least)->run(std::move(work));
     }
 
+    /// A connection of its own: readers wait for nobody who reads a whole file.
+    std::shared_ptr<Worker> begin_check() {
+        if (!checker_.expired()) throw Error(Errc::busy, "the database is being checked already");
+        auto checker = std::make_shared<Worker>(
+            "store-check", std::make_unique<Database>(path_, OpenMode::read_only),
+            Batching::one_by_one
+        );
+        checker_ = checker;
+        return checker;
+    }
+    void end_check() {
+        if (const auto checker = checker_.lock()) checker->interrupt();
+    }
+
     asio::awaitable<void> close() {
+        end_check();
+        if (const auto checker = checker_.lock()) co_await checker->close();
         for (auto& reader : readers_) co_await reader->close();
         // Last: only a connection that may write folds the WAL in when it closes.
         co_await writer_->close();
@@ -65,11 +81,13 @@ public:
 
 private:
     const Clock& clock_;
+    std::string path_;
     std::string epoch_;
     StoreHealth health_;
     std::optional<StateLock> lock_;   // Goes last: until then the files are ours.
     std::unique_ptr<Worker> writer_;  // After the readers, see close().
     std::vector<std::unique_ptr<Worker>> readers_;
+    std::weak_ptr<Worker> checker_;  // of the check that runs
 };
 
 Store::Store(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -91,6 +109,7 @@ static std::vector<std::string> read_pages(Database& db) {
     try {
         return check_pages(db);
     } catch (const Error& error) {
+        if (db.interrupted()) throw;
         return {error.what()};
     }
 }
@@ -294,10 +313,13 @@ asio::awaitable<std::vector<BackupFile>> Store::backups() {
 }
 
 asio::awaitable<std::vector<std::string>> Store::check_pages() {
-    auto found = co_await impl_->read(&read_pages);
+    const auto checker = impl_->begin_check();
+    auto found = co_await checker->run(&read_pages);
     impl_->health() = {impl_->now(), found};
     co_return found;
 }
+
+void Store::end_check() { impl_->end_check(); }
 
 const StoreHealth& Store::health() const noexcept { return impl_->health(); }
 

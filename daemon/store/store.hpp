@@ -128,9 +128,11 @@ public:
     /// on; older ones beyond the newest `keep` go.
     asio::awaitable<BackupFile> back_up(std::size_t keep);
     asio::awaitable<std::vector<BackupFile>> backups();
-    /// Reads every page (seconds for a large file): what is damaged in words, empty when all is
-    /// whole. health() then says the same.
+    /// Reads every page (seconds for a large file) on a thread of its own: what is damaged in
+    /// words, empty when all is whole. health() then says the same. One at a time: Error{busy}.
     asio::awaitable<std::vector<std::string>> check_pages();
+    /// Ends a check_pages() that runs: it throws Error{unavailable} soon.
+    void end_check();
     const StoreHealth& health() const noexcept;
 
     /// Refuses new requests, answers those that wait, closes the connections (which folds the

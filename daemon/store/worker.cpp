@@ -75,7 +75,7 @@ void commit_group(Database& db, std::vector<std::unique_ptr<Task>>& group) {
 struct Worker::Shared {
     std::string name;
     Batching batching;
-    std::unique_ptr<Database> db;
+    std::unique_ptr<Database> db;  // the thread's; the pointer itself is guarded by mutex
 
     mutable std::mutex mutex;
     std::condition_variable wake;
@@ -158,6 +158,11 @@ asio::awaitable<void> Worker::close() {
     );
 }
 
+void Worker::interrupt() {
+    const std::lock_guard lock(shared_->mutex);
+    if (shared_->db) shared_->db->interrupt();
+}
+
 std::size_t Worker::load() const {
     const std::lock_guard lock(shared_->mutex);
     return shared_->waiting.size() + shared_->running;
@@ -209,8 +214,9 @@ void Worker::loop() {
         }
         lock.lock();
     }
+    auto db = std::move(shared.db);  // from here on nobody interrupts it
     lock.unlock();
-    shared.db.reset();
+    db.reset();
     lock.lock();
     shared.closed = true;
     for (auto& waiter : shared.close_waiters) waiter->finish(nullptr);

@@ -47,6 +47,9 @@ public:
     /// Refuses new tasks, finishes those that wait, and returns when the connection is closed.
     asio::awaitable<void> close();
 
+    /// Database::interrupt() on its connection, if that is still open.
+    void interrupt();
+
     /// Tasks that wait or run now.
     std::size_t load() const;
 

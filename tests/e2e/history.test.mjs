@@ -210,7 +210,7 @@ test("a damaged page of the database is found after the start, and told", async 
   assert.ok((await checked()).length > 0);
   const shown = await ok(daemon, "status");
   assert.match(shown.stdout, /DAMAGED DATABASE: /);
-  assert.match(daemon.log, /the database is damaged: stop volary and restore a backup/);
+  assert.match(daemon.log, /the database is damaged: stop volary, then restore a backup.*volary backup salvage/);
 });
 
 test("a damaged backup is told and not restored", async (t) => {

@@ -4,6 +4,7 @@
 #include "daemon/store/database.hpp"
 #include "tests/daemon/store/fixture.hpp"
 
+#include <chrono>
 #include <fstream>
 #include <sys/stat.h>
 
@@ -182,5 +183,60 @@ TEST_CASE("a database of an older version gets its hashes", "[backup]") {
     CHECK(await(state.loop, store->verify(kSession)).problem.empty());
     await(state.loop, store->append(make_append(kSession, 6)));
     CHECK(await(state.loop, store->verify(kSession)).events == 6);
+    state.close(store);
+}
+
+TEST_CASE("a check of a large database ends when it is asked to, and says nothing", "[backup]") {
+    State state;
+    auto store = state.open();
+    state.close(store);
+    {
+        Database db(state.database, OpenMode::read_write);
+        // 64 MiB, most of it in chains of overflow pages.
+        db.exec(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 64)"
+            " INSERT INTO idempotency SELECT 's', i, 'h', 202, 0, printf('%.*c', 1048576, 'x')"
+            " FROM n"
+        );
+    }
+    using Time = std::chrono::steady_clock;
+    store = state.open();
+    CHECK(await(state.loop, store->check_pages()).empty());
+    const auto checked_at = store->health().checked_at;
+    const auto before = Time::now();
+    CHECK(await(state.loop, store->check_pages()).empty());
+    const auto whole = Time::now() - before;
+
+    // At once, and in its midst.
+    for (const auto part : {64, 8}) {
+        std::exception_ptr ended;
+        std::exception_ptr refused;
+        const auto check = [&](std::exception_ptr& failed) {
+            const auto keep = [&](const std::exception_ptr& error, const auto&) { failed = error; };
+            asio::co_spawn(state.loop, store->check_pages(), keep);
+        };
+        check(ended);
+        state.loop.restart();
+        state.loop.run_for(whole / part);
+        check(refused);
+        state.loop.restart();
+        state.loop.poll();
+        REQUIRE(refused);
+        CHECK_THROWS_WITH(
+            std::rethrow_exception(refused), Catch::Contains("being checked already")
+        );
+        store->end_check();
+        state.loop.restart();
+        state.loop.run_for(std::chrono::seconds(30));
+        REQUIRE(ended);
+        CHECK_THROWS_WITH(
+            std::rethrow_exception(ended),
+            Catch::Contains("ended") || Catch::Contains("interrupted")
+        );
+    }
+    CHECK(store->health().checked_at == checked_at);
+    CHECK(store->health().problems.empty());
+    // Nothing of it stays: the next one reads everything.
+    CHECK(await(state.loop, store->check_pages()).empty());
     state.close(store);
 }

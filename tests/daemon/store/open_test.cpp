@@ -229,6 +229,7 @@ TEST_CASE("a database whose schema or table roots are overwritten is refused", "
     const auto refused = refusal(path);
     REQUIRE(refused);
     CHECK(refused->code == Errc::unavailable);
-    CHECK_THAT(refused->message, Catch::Contains("\"" + path + "\" is damaged"));
-    CHECK_THAT(refused->message, Catch::Contains("put back a backup"));
+    CHECK_THAT(refused->message, Catch::Contains("\"" + path + "\" cannot be opened"));
+    CHECK_THAT(refused->message, Catch::Contains("volary backup restore FILE"));
+    CHECK_THAT(refused->message, Catch::Contains("volary backup salvage"));
 }
