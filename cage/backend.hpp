@@ -17,6 +17,7 @@ enum class Guarantee {
     empty_root,
     held_sources,
     held_targets,
+    other_places,
     sized_folders,
     seccomp,
     seccomp_names,
@@ -49,9 +50,6 @@ std::span<const GuaranteeRow> guarantees() noexcept;
 
 bool gives(CageBackend backend, Guarantee guarantee) noexcept;
 
-/// False for the back ends that the grammar knows and this version does not build.
-bool can_build(CageBackend backend) noexcept;
-
 /// What `policy` needs and `backend` does not give, one sentence each, naming the rule, where it
 /// was written, and the guarantee. Empty: this back end may be used. A disabled policy needs
 /// nothing. Pure.
@@ -59,5 +57,12 @@ std::vector<std::string> lacking(const CagePolicy& policy, CageBackend backend);
 
 /// Throws Error{invalid} with all that policy.backend lacks for `policy`.
 void require_backend(const CagePolicy& policy);
+
+/// Throws Error{invalid} when an agent is to reach `names` of the daemon and the back end has no
+/// gatekeeper.
+void require_services(CageBackend backend, const std::vector<std::string>& names);
+
+/// Throws Error{unavailable} when a cage would have the host's root without Landlock (ABI 0).
+void require_root(CageBackend backend, int landlock_abi);
 
 }  // namespace volary::cage

@@ -3,6 +3,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "cage/backend.hpp"
 #include "cage/cage.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/spawner.hpp"
@@ -120,6 +121,7 @@ asio::awaitable<void> attack_end(Spawner* spawner, DoctorFacts* facts) {
 asio::awaitable<void> attack_other(Spawner* spawner, OtherBackend* other, CageBackend backend) {
     auto request = make_request(spawner->paths(), {"inside", kAllowed});
     request.policy.backend = backend;
+    if (!gives(backend, Guarantee::gatekeeper)) request.policy.net.clear();
     auto cage = co_await spawner->spawn(std::move(request));
     cage->take_stdin();
     const auto output = co_await read_output(cage->take_stdout());
@@ -129,7 +131,7 @@ asio::awaitable<void> attack_other(Spawner* spawner, OtherBackend* other, CageBa
 
 /// What cannot be built here is no error: these back ends are for who asks for them.
 asio::awaitable<void> attack_others(Spawner* spawner, DoctorFacts* facts) {
-    for (const auto backend : {CageBackend::native, CageBackend::podman}) {
+    for (const auto backend : {CageBackend::native, CageBackend::podman, CageBackend::firejail}) {
         OtherBackend other;
         other.name = to_string(backend);
         try {

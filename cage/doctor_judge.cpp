@@ -40,7 +40,7 @@ constexpr std::array kAttacks{
     Attack{"usr", "writing to /usr", "files", "EROFS EACCES"},
     Attack{"shadow", "/etc/shadow", "files", "ENOENT"},
     Attack{"machine-id", "/etc/machine-id", "files", "ENOENT"},
-    Attack{"sys", "/sys", "files", "ENOENT"},
+    Attack{"sys", "/sys", "files", "ENOENT EACCES"},
     Attack{"kcore", "/proc/kcore", "files", "EACCES EPERM ENOENT"},
     Attack{"sysctl", "writing to /proc/sys", "files", "EROFS EACCES EPERM"},
     Attack{"devices", "network devices", "network", "lo"},

@@ -3,6 +3,7 @@
 
 #include "base/child.hpp"
 #include "base/error.hpp"
+#include "cage/backend.hpp"
 #include "cage/compiler.hpp"
 
 #include <array>
@@ -108,13 +109,16 @@ std::string find_podman_problem(const std::string& podman) {
 }
 
 std::vector<std::string> layer_words(const CageSpec& spec, const HostFacts& host) {
+    const bool whole = gives(spec.policy.backend, Guarantee::empty_root);
     std::vector<std::string> out{
         fmt::format(
-            "namespaces: user, pid, ipc, uts, cgroup, net, mount ({}); no nested user namespaces",
+            "namespaces: {} ({}); no nested user namespaces",
+            whole ? "user, pid, ipc, uts, cgroup, net, mount" : "pid, ipc, uts, net, mount",
             to_string(spec.policy.backend)
         ),
-        "root: empty, allowlisted binds opened beforehand",
-        seccomp_words(spec.policy, host.notify),
+        whole ? "root: empty, allowlisted binds opened beforehand"
+              : "root: the host's, emptied at the top; Landlock for what is left",
+        seccomp_words(spec.policy, spec.notify),
         host.landlock_abi > 0 ? fmt::format("Landlock: ABI {}", host.landlock_abi)
                               : "Landlock: not on this kernel",
         "no capabilities, no new privileges, no inherited descriptors or environment",

@@ -13,6 +13,7 @@ struct CageSpec;
 struct SpawnerPaths {
     std::string bwrap, shim, init;
     std::string podman, crun;  ///< of the back end `podman`; empty: not installed
+    std::string firejail;      ///< the same
 };
 
 /// What this host gives to cages, asked once.

@@ -5,6 +5,7 @@
 #include "cage/backend.hpp"
 #include "cage/cage.hpp"
 #include "cage/compiler.hpp"
+#include "cage/firejail/plan.hpp"
 #include "cage/gatekeeper/gatekeeper.hpp"
 #include "cage/mounts.hpp"
 #include "cage/native/plan.hpp"
@@ -151,6 +152,7 @@ SpawnerPaths find_programs() {
     out.bwrap = find_in_path("/bwrap");
     out.podman = find_in_path("/podman");
     out.crun = find_in_path("/crun");
+    out.firejail = find_in_path("/firejail");
     return out;
 }
 
@@ -200,9 +202,11 @@ void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
         auto plan = to_podman(compiled, {paths.podman, paths.crun}, launch.joins);
         launch.joins.clear();
         launch.native = std::move(plan.root);
-        launch.podman = std::move(plan.podman);
+        launch.launcher = std::move(plan.podman);
         compiled.command = std::move(plan.command);
         compiled.data = std::move(plan.data);
+    } else if (prepared.spec.policy.backend == CageBackend::firejail) {
+        fill_firejail(prepared.spec, compiled, paths.firejail, launch);
     } else if (prepared.spec.policy.backend == CageBackend::native) {
         launch.native = to_native(compiled);
     } else {
@@ -273,6 +277,7 @@ void Spawner::require_programs(CageBackend backend) {
     require_program(paths_.shim, "volary-shim");
     require_program(paths_.init, "volary-init");
     if (backend == CageBackend::bwrap) require_program(paths_.bwrap, "bwrap (package bubblewrap)");
+    if (backend == CageBackend::firejail) require_firejail(paths_.firejail);
     if (backend != CageBackend::podman) return;
     require_program(paths_.podman, "podman (package podman)");
     require_program(paths_.crun, "crun (package crun), which backend podman needs");
@@ -282,9 +287,10 @@ void Spawner::require_programs(CageBackend backend) {
 
 asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request) {
     require_backend(request.policy);
+    require_services(request.policy.backend, request.internal_names);
     require_programs(request.policy.backend);
     gatekeeper_.check(request.policy.net);
-    (void)host();
+    require_root(request.policy.backend, host().landlock_abi);
     auto cage = std::shared_ptr<Cage>(new Cage(executor_, request, hooks_));
     Prepared prepared;
     prepare(request, *cage, prepared);
@@ -316,7 +322,7 @@ void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepare
     check_required(request.policy, cgroups_, *host_);
     const bool rlimits = cgroups_.backend == LimitsBackend::rlimits;
     prepared.spec = to_spec(request, paths_.init, host_->bind_by_fd, rlimits);
-    prepared.spec.notify = host_->notify;
+    prepared.spec.notify = host_->notify && gives(request.policy.backend, Guarantee::notify);
     prepared.compiled = compile(prepared.spec, RealHost());
     cage.take(request, prepared.compiled);
     cage.report_.layers = layer_words(prepared.spec, *host_);
@@ -388,6 +394,7 @@ void Spawner::start_shim(const SpawnRequest& request, Cage& cage, const Prepared
     if (::fcntl(ours.get(), F_SETFL, O_NONBLOCK) < 0) throw_errno("set O_NONBLOCK");
     ChildSpec spec;
     spec.argv = {paths_.shim};
+    if (request.policy.backend == CageBackend::firejail) spec.argv.emplace_back("--on-host");
     spec.fds = {{theirs.get(), 3}};
     if (request.inherit && request.inherit->terminal) spec.session = ChildSession::inherited;
     cage.shim_ = Child::spawn(spec);

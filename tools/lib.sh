@@ -163,6 +163,14 @@ exec_as_volary() {
 
 as_volary() { (exec_as_volary "$@"); }
 
+# The same without no_new_privs, for what runs a setuid program.
+as_volary_who_may_gain() {
+    if [ "$(id -u)" != 0 ]; then as_volary "$@"; return; fi
+    (cd / && exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        HOME=/var/lib/volary USER=volary LANG=C.UTF-8 "${volary_env[@]}" \
+        setpriv --reuid volary --regid volary --init-groups "$@")
+}
+
 # Becomes a daemon: one that root starts makes its cgroups and folders, and then drops to the system
 # user by itself.
 exec_daemon() {

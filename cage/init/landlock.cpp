@@ -3,6 +3,7 @@
 
 #include "base/unique_fd.hpp"
 
+#include <cerrno>
 #include <cstdint>
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -58,6 +59,17 @@ StepResult allow(int ruleset, const char* path, std::uint64_t rights) {
     return {};
 }
 
+StepResult allow_reading(int ruleset, const std::vector<std::string>& readable) {
+    constexpr auto kRead = kExecute | kReadFile | kReadDir;
+    if (readable.empty()) return allow(ruleset, "/", kRead);
+    for (const auto& path : readable) {
+        auto failed = allow(ruleset, path.c_str(), kRead);
+        // Not every host has each of the usual folders.
+        if (failed && failed->error != ENOENT) return failed;
+    }
+    return {};
+}
+
 /// `echo > /dev/stdout` opens the file behind descriptor 1 anew, wherever it lives.
 StepResult allow_stdio(int ruleset, std::uint64_t rights) {
     for (const char* path : {"/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"}) {
@@ -88,7 +100,7 @@ StepResult apply_landlock(const InitOptions& options) {
         static_cast<int>(::syscall(SYS_landlock_create_ruleset, &attribute, size, 0))
     );
     if (!ruleset) return step_error("create Landlock ruleset");
-    if (auto failed = allow(ruleset.get(), "/", kExecute | kReadFile | kReadDir)) return failed;
+    if (auto failed = allow_reading(ruleset.get(), options.readable)) return failed;
     const auto device = kReadFile | kWriteFile | kReadDir | (all & (kTruncate | kIoctlDevice));
     if (auto failed = allow(ruleset.get(), "/dev", device)) return failed;
     for (const auto& path : options.writable)

@@ -48,6 +48,19 @@ void need(const StepResult& result) {
     if (result) fail(*result);
 }
 
+/// Where a launcher bound by path, an agent beside it could have swapped what it meant.
+StepResult verify_same(const InitOptions& options) {
+    for (const auto& [held, path] : options.same) {
+        struct stat meant{};
+        struct stat there{};
+        if (::fstat(held, &meant) < 0) return step_error("look at the source of", path);
+        if (::lstat(path.c_str(), &there) < 0) return step_error("look at", path);
+        if (meant.st_dev != there.st_dev || meant.st_ino != there.st_ino)
+            return StepError{"verify source", path + " is not what was opened beforehand", 0};
+    }
+    return {};
+}
+
 /// Leaves 0, 1, 2, 3 (when there is a signal pipe) and the socket to the shim, which the exec
 /// closes. bwrap leaks every descriptor that it was given.
 StepResult close_descriptors(const InitOptions& options) {
@@ -176,6 +189,7 @@ int main(int argc, char** argv) {
     sync_socket = options.sync;
     Environment environment;
     need(prepare_first(options, environment));
+    need(verify_same(options));
     need(read_filter(options.seccomp, filter));
     need(close_descriptors(options));
     reset_signals();

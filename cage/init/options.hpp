@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace volary::cage {
@@ -23,18 +24,27 @@ struct InitOptions {
     /// --first LIFELINE: the caller is the first process of the pid namespace and forks; the end of
     /// the lifeline's peer ends the cage. Only with it come the six below.
     int lifeline = -1;
-    int stdio[3] = {-1, -1, -1};        ///< --in FD, --out FD, --err FD
-    int outer = -1;                     ///< --outer FD: file with the outer filter
-    int environment = -1;               ///< --environment FD: file with the environment
-    std::vector<int> cgroups;           ///< --cgroup FD: cgroup.procs to enter
-    std::string folder;                 ///< --folder PATH: working directory
+    int stdio[3] = {-1, -1, -1};  ///< --in FD, --out FD, --err FD
+    int outer = -1;               ///< --outer FD: file with the outer filter
+    int environment = -1;         ///< --environment FD: file with the environment
+    std::vector<int> cgroups;     ///< --cgroup FD: cgroup.procs to enter
+    std::string folder;           ///< --folder PATH: working directory
+    /// --readable PATH: only what is below these, and below `writable`, can be read or executed;
+    /// none: everything that is there. For a root that is the host's own.
+    std::vector<std::string> readable;
     std::vector<std::string> writable;  ///< --writable PATH
-    std::vector<std::string> sealed;    ///< --sealed PATH: must be a mount of its own, read-only
-    std::vector<std::string> mounted;   ///< --mounted PATH: must be a mount of its own
-    std::vector<char*> command;         ///< after `--`; ends with a null pointer
+    int held = -1;                      ///< --held FD: of the --same that follows
+    /// --same PATH: what is there must be what the descriptor holds.
+    std::vector<std::pair<int, std::string>> same;
+    std::vector<std::string> sealed;   ///< --sealed PATH: must be a mount of its own, read-only
+    std::vector<std::string> mounted;  ///< --mounted PATH: must be a mount of its own
+    std::vector<char*> command;        ///< after `--`; ends with a null pointer
+    std::string words;                 ///< what `command` points into with --words
 };
 
-/// False with `problem` naming the word that is not understood.
+/// False with `problem` naming the word that is not understood. `--words FD` alone stands for the
+/// words in that file, each of which ends with a zero byte: a launcher may pass on few and short
+/// ones only.
 bool parse_init_options(int argc, char** argv, InitOptions& out, std::string& problem);
 
 }  // namespace volary::cage

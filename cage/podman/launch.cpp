@@ -142,8 +142,8 @@ void become_podman(const wire::Launch& launch, Prepared& prepared, int said) {
     const int quiet_said = ::fcntl(said, F_DUPFD_CLOEXEC, kLifted / 2);
     const int lifted = pass_on(prepared);
     quiet(quiet_said, lifted);
-    ::execve(launch.podman.front().c_str(), prepared.pointers.data(), variables.data());
-    report_and_exit(lifted, "execute", launch.podman.front().c_str());
+    ::execve(launch.launcher.front().c_str(), prepared.pointers.data(), variables.data());
+    report_and_exit(lifted, "execute", launch.launcher.front().c_str());
 }
 
 }  // namespace volary::cage

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cage/shim/launch.hpp"
 
+#include "cage/firejail/launch.hpp"
 #include "cage/init/sync.hpp"
 #include "cage/native/launch.hpp"
 #include "cage/podman/launch.hpp"
@@ -46,6 +47,9 @@ int number_of(const wire::Argument& argument, const Prepared& prepared) {
 /// Podman passes descriptors on as 3, 4, ...; the others as they are.
 constexpr int kFirstPassed = 3;
 
+bool by_podman(const wire::Launch& launch) { return launch.native && !launch.launcher.empty(); }
+bool by_firejail(const wire::Launch& launch) { return !launch.native && !launch.launcher.empty(); }
+
 StepResult render(
     const wire::Launch& launch, const wire::Argument& argument, Prepared& prepared, std::string& out
 ) {
@@ -57,7 +61,7 @@ StepResult render(
     int number = number_of(argument, prepared);
     if (number < 0) return StepError{"read launch", "descriptor index out of range", 0};
     prepared.keep.push_back(number);
-    if (!launch.podman.empty()) number = kFirstPassed + static_cast<int>(prepared.keep.size()) - 1;
+    if (by_podman(launch)) number = kFirstPassed + static_cast<int>(prepared.keep.size()) - 1;
     out = (argument.kind == Kind::fd_path ? "/proc/self/fd/" : "") + std::to_string(number);
     return {};
 }
@@ -77,9 +81,9 @@ StepResult prepare_options(const wire::Launch& launch, Prepared& prepared, std::
 
 StepResult prepare_argv(const wire::Launch& launch, Prepared& prepared) {
     std::string word;
-    if (!launch.native)
+    if (!launch.native && launch.launcher.empty())
         if (auto failed = prepare_options(launch, prepared, word)) return failed;
-    prepared.argv.insert(prepared.argv.end(), launch.podman.begin(), launch.podman.end());
+    prepared.argv.insert(prepared.argv.end(), launch.launcher.begin(), launch.launcher.end());
     for (const auto& argument : launch.command) {
         if (auto failed = render(launch, argument, prepared, word)) return failed;
         prepared.argv.push_back(word);
@@ -125,20 +129,13 @@ StepResult prepare(const wire::Launch& launch, std::vector<UniqueFd> fds, Prepar
     report_and_exit(sync, "execute", launch.bwrap.c_str());
 }
 
-/// The root of a cage of podman is made from the steps of the native launcher.
-StepResult check_podman(const wire::Launch& launch) {
-    if (!launch.podman.empty() && !launch.native)
-        return StepError{"read launch", "no root for podman", 0};
-    return {};
-}
-
 StepResult make_lifeline(Prepared& prepared, Launched& out) {
     int pair[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
         return step_error("socketpair");
     out.lifeline.reset(pair[0]);
     prepared.lifeline.reset(pair[1]);
-    return make_data({}, "podman's words", out.said);
+    return make_data({}, "the launcher's words", out.said);
 }
 
 }  // namespace
@@ -182,14 +179,15 @@ StepResult start_cage(const wire::Launch& launch, std::vector<UniqueFd> fds, Lau
     const int on = 1;
     if (::setsockopt(pair[0], SOL_SOCKET, SO_PASSCRED, &on, sizeof on) < 0)
         return step_error("set SO_PASSCRED");
-    if (auto failed = check_podman(launch)) return failed;
-    if (!launch.podman.empty())
+    if (!launch.launcher.empty())
         if (auto failed = make_lifeline(prepared, out)) return failed;
     if (auto failed = prepare(launch, std::move(fds), prepared)) return failed;
-    if (launch.native && launch.podman.empty()) return start_native(launch, prepared, out.monitor);
+    if (launch.native && launch.launcher.empty())
+        return start_native(launch, prepared, out.monitor);
     out.monitor = ::fork();
     if (out.monitor < 0) return step_error("fork");
-    if (out.monitor == 0 && !launch.podman.empty()) become_podman(launch, prepared, out.said.get());
+    if (out.monitor == 0 && by_podman(launch)) become_podman(launch, prepared, out.said.get());
+    if (out.monitor == 0 && by_firejail(launch)) become_firejail(launch, prepared, out.said.get());
     if (out.monitor == 0) become_bwrap(launch, prepared);
     return {};
 }

@@ -15,8 +15,8 @@ namespace volary::cage {
 struct Launched {
     pid_t monitor = -1;
     UniqueFd sync;
-    UniqueFd lifeline;  ///< podman: its end ends the cage
-    UniqueFd said;      ///< podman: what it says, a file
+    UniqueFd lifeline;  ///< podman, firejail: its end ends the cage
+    UniqueFd said;      ///< podman, firejail: what it says, a file
 };
 
 /// Starts bwrap, or builds the cage itself, as `launch` says, with `fds` as the descriptors that

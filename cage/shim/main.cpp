@@ -35,5 +35,8 @@ int main(int argc, char** argv) {
     }
     ::signal(SIGPIPE, SIG_IGN);
     (void)::fcntl(kControl, F_SETFD, FD_CLOEXEC);
-    return volary::cage::Shim(volary::UniqueFd(kControl)).run();
+    using volary::cage::Shim;
+    const bool on_host = argc > 1 && std::strcmp(argv[1], "--on-host") == 0;
+    const auto place = on_host ? Shim::Place::host : Shim::Place::namespaces;
+    return Shim(volary::UniqueFd(kControl), place).run();
 }

@@ -201,7 +201,7 @@ std::string encode(const Launch& message) {
     for (const auto index : message.stdio) out.integer(index);
     out.list(message.joins, [&](auto index) { out.integer(index); });
     put(out, message.native);
-    out.list(message.podman, [&](auto& word) { out.text(word); });
+    out.list(message.launcher, [&](auto& word) { out.text(word); });
     out.list(message.overlays, [&](auto& o) { put(out, o); });
     out.flag(message.notify);
     return out.take();
@@ -219,7 +219,7 @@ std::optional<Launch> decode_launch(std::string_view frame) {
     for (auto& index : out.stdio) index = in.integer<std::uint16_t>();
     in.list([&] { out.joins.push_back(in.integer<std::uint16_t>()); });
     out.native = get_native(in);
-    in.list([&] { out.podman.push_back(in.text()); });
+    in.list([&] { out.launcher.push_back(in.text()); });
     in.list([&] { out.overlays.push_back(get_overlay(in)); });
     out.notify = in.flag();
     return finish(in, std::move(out));

@@ -125,8 +125,10 @@ struct Launch {
     std::uint16_t stdio[3] = {0, 0, 0};  ///< indexes of the passed descriptors
     std::vector<std::uint16_t> joins;  ///< cgroup.procs files that the cage's first process enters
     std::optional<Native> native;      ///< `bwrap` and `options` are then empty
-    /// podman's command line without the command; the shim then makes the root of `native` for it.
-    std::vector<std::string> podman;
+    /// The command line of another launcher, without the command. With `native`: podman's, and the
+    /// shim makes that root for it. Without: firejail's, which has the host's root, and runs in no
+    /// namespace of the shim (Shim::Place::host).
+    std::vector<std::string> launcher;
     std::vector<Overlay> overlays;
     bool notify = false;  ///< volary-init sends the listener of its filter; without it: no start
     bool operator==(const Launch&) const = default;

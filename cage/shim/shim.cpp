@@ -92,6 +92,7 @@ StepResult Shim::set_up() {
     ::sigprocmask(SIG_BLOCK, &child, nullptr);
     children_.reset(::signalfd(-1, &child, SFD_CLOEXEC | SFD_NONBLOCK));
     if (!children_) return step_error("signalfd");
+    if (place_ == Place::host) return {};
     const auto start = now_us();
     auto failed = enter_namespaces();
     started_.net_setup_us = static_cast<std::uint32_t>(now_us() - start);
@@ -109,6 +110,7 @@ StepResult Shim::launch() {
     // The cage is built while its network is: volary-init waits for our word before it executes
     // the runner, so the two need no order.
     if (auto failed = start_cage(*request, std::move(packet.fds), launched_)) return failed;
+    if (place_ == Place::host) return {};
     const auto start = now_us();
     auto failed = set_up_loopback();
     if (!failed) failed = hand_over_sockets(request->sockets);
@@ -178,7 +180,9 @@ void Shim::on_command(const Packet& packet) {
 }
 
 void Shim::on_bind(const wire::Bind& bind) {
-    const auto socket = bind_socket(bind.socket);
+    // On the host it would be a socket of the host.
+    errno = EOPNOTSUPP;
+    const auto socket = place_ == Place::host ? UniqueFd() : bind_socket(bind.socket);
     const wire::Bound answer{bind.request, socket ? 0 : errno};
     std::vector<int> numbers;
     if (socket) numbers.push_back(socket.get());
@@ -187,7 +191,10 @@ void Shim::on_bind(const wire::Bind& bind) {
 
 void Shim::on_mount(const wire::Mount& mount, const Packet& packet) {
     wire::Mounted answer{mount.request, "find the cage", ESRCH};
-    if (init_ && !packet.fds.empty()) answer = bind_into(mount, packet.fds.front(), started_.init);
+    if (place_ == Place::host)
+        answer.error = EOPNOTSUPP;
+    else if (init_ && !packet.fds.empty())
+        answer = bind_into(mount, packet.fds.front(), started_.init);
     (void)send_packet(control_.get(), wire::encode(answer));
 }
 
@@ -221,8 +228,11 @@ void Shim::on_ready(Packet packet) {
     // The sender waits for our answer, so neither pid can have been reused.
     started_.runner = runner;
     started_.init = parent_of(runner);
+    // There the launcher is the first process, and has capabilities in its user namespace, so that
+    // nobody may look at it; volary-init below it is the runner's parent.
+    const auto first = place_ == Place::host ? parent_of(started_.init) : started_.init;
     runner_ = open_pid(runner);
-    init_ = open_pid(started_.init);
+    init_ = open_pid(first);
     if (!runner_ || !init_) {
         fail(step_error("pidfd_open", "the cage's processes"));
         return kill_all();
@@ -280,7 +290,7 @@ std::string Shim::why_not_built() const {
     const auto got = ::pread(launched_.said.get(), text, sizeof text, 0);
     std::string said(text, got > 0 ? static_cast<std::size_t>(got) : 0);
     while (!said.empty() && said.back() == '\n') said.pop_back();
-    return "podman ended with " + std::to_string(exited_.code) + ": " + said;
+    return "the launcher ended with " + std::to_string(exited_.code) + ": " + said;
 }
 
 void Shim::kill_all() {

@@ -17,7 +17,11 @@ namespace volary::cage {
 /// The end of the control socket's peer ends the cage.
 class Shim {
 public:
-    explicit Shim(UniqueFd control) : control_(std::move(control)) {}
+    /// Where the shim lives: in a user and a network namespace of its own, or on the host, for a
+    /// setuid launcher that would not run in them and makes its own.
+    enum class Place { namespaces, host };
+
+    Shim(UniqueFd control, Place place) : control_(std::move(control)), place_(place) {}
 
     /// Returns the exit status of the program: 0 when it could say everything to its peer.
     int run();
@@ -41,6 +45,7 @@ private:
     void fail(const StepError& error);
 
     UniqueFd control_;
+    Place place_;
     UniqueFd children_;  ///< signalfd for SIGCHLD
     Launched launched_;
     UniqueFd runner_;  ///< pidfds; the runner's is open from `ready` on

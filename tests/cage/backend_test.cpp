@@ -2,6 +2,8 @@
 #include "cage/backend.hpp"
 
 #include "base/error.hpp"
+#include "base/unique_fd.hpp"
+#include "cage/firejail/plan.hpp"
 #include "cage/host_facts.hpp"
 #include "cage/init/options.hpp"
 #include "cage/native/plan.hpp"
@@ -9,8 +11,11 @@
 #include "tests/cage/fake_host.hpp"
 
 #include <algorithm>
+#include <fcntl.h>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <fmt/format.h>
@@ -45,11 +50,11 @@ TEST_CASE("a policy that needs what its back end lacks is refused with names", "
     policy.net = {{.host = "a.example", .text = "a.example:443", .origin = "project.yaml:12"}};
     policy.fs = {{"/p", "/p", FsMode::cow, "/workspace", "project.yaml:9"}};
     policy.ports = {{"web", 3000}};
-    policy.require = {"notify", "memory"};
+    policy.require = {"notify", "memory", "landlock"};
     const auto missing = lacking(policy, CageBackend::firejail);
-    CHECK(missing.size() == 6);
+    CHECK(missing.size() == 4);
     CHECK_THAT(
-        missing.at(2), Contains("project.yaml:12") && Contains("a.example:443") &&
+        missing.at(1), Contains("project.yaml:12") && Contains("a.example:443") &&
                            Contains("network rules") && Contains("firejail")
     );
     CHECK_THROWS_WITH(
@@ -71,10 +76,25 @@ TEST_CASE("bwrap keeps every promise, and a plain policy needs no more than nati
     CHECK(lacking({}, CageBackend::podman).empty());
 }
 
-TEST_CASE("a back end that this version does not build is never replaced by another", "[backend]") {
+TEST_CASE("firejail shows things in their places or not at all", "[backend]") {
     CagePolicy policy;
     policy.backend = CageBackend::firejail;
-    CHECK_THROWS_WITH(require_backend(policy), Contains("cannot build"));
+    policy.workspace = "/home/u/project";
+    policy.fs = {
+        {"/home/u/project/data", "/home/u/project", FsMode::rw, "/workspace/data"},
+        {"/home/u/project", "/home/u/project", FsMode::ro, "/workspace"},
+    };
+    policy.limits.disk = default_limits().disk;
+    CHECK(lacking(policy, CageBackend::firejail).empty());
+    policy.fs[0].target = "/data";
+    policy.fs.push_back({"", "", FsMode::tmp, "/workspace/build", "project.yaml:4"});
+    policy.fs.push_back({"", "", FsMode::hide, "/workspace/.env", "project.yaml:5"});
+    policy.origins["limits.disk"] = "project.yaml:7";
+    const auto missing = lacking(policy, CageBackend::firejail);
+    REQUIRE(missing.size() == 4);
+    CHECK_THAT(missing[0], Contains("fs[0] \"/data\" needs \"other places\""));
+    CHECK_THAT(missing[1], Contains("project.yaml:4: fs[2]"));
+    CHECK_THAT(missing[3], Contains("project.yaml:7: limits.disk needs \"sized folders\""));
 }
 
 TEST_CASE("the documentation has the table of guarantees as it is", "[backend]") {
@@ -145,6 +165,83 @@ TEST_CASE("volary-init understands what podman's command asks of it", "[backend]
     CHECK(options.environment > 0);
     CHECK(options.cgroups.size() == 1);
     CHECK(options.folder == "/workspace");
+}
+
+TEST_CASE("the firejail plan is as accepted", "[backend]") {
+    FakeHost host;
+    CagePolicy policy;
+    policy.workspace = "/home/u/p";
+    policy.fs = {{"/home/u/p/data", "/home/u/p", FsMode::ro, "/workspace/data", "project.yaml:3"}};
+    for (const char* path :
+         {"/home", "/home/u/p", "/home/u/p/data", "/home/u/p/.git/hooks", "/run"})
+        host.kinds[path] = PathKind::folder;
+    host.kinds["/home/u/p/.git"] = PathKind::folder;
+    host.kinds["/home/u/p/.git/config"] = PathKind::file;
+    auto spec = spec_of(policy);
+    spec.notify = false;
+    spec.signals = true;
+    const auto compiled = compile(spec, host);
+    const auto plan = to_firejail(spec, compiled, "/usr/bin/firejail", {20, 21}, 40, host);
+    check_golden("project.firejail", to_text(plan));
+    // Whatever a rule shows is compared with what was opened, and nothing else can be read.
+    const auto count = [&](const char* word) {
+        return std::ranges::count(plan.command, std::string(word), &wire::Argument::text);
+    };
+    CHECK(count("--same") == count("--held"));
+    CHECK(count("--same") > 0);
+    CHECK(count("--readable") == count("--same") + 10);
+    for (const auto& word : plan.command) CHECK(word.text.find(kHome) == std::string::npos);
+}
+
+TEST_CASE("what firejail takes for a pattern is refused", "[backend]") {
+    FakeHost host;
+    host.kinds["/home/u/a*b"] = PathKind::folder;
+    CagePolicy policy;
+    policy.workspace = "/home/u/a*b";
+    const auto spec = spec_of(policy);
+    const auto compiled = compile(spec, host);
+    CHECK_THROWS_WITH(
+        to_firejail(spec, compiled, "/usr/bin/firejail", {}, 0, host),
+        Contains("workspace: backend firejail cannot show \"/home/u/a*b\"")
+    );
+}
+
+TEST_CASE("a firejail that cannot be used is told", "[backend]") {
+    CHECK_THAT(find_firejail_problem("/bin/true"), Contains("setuid root"));
+    CHECK_THAT(find_firejail_problem("/nowhere/firejail"), Contains("setuid root"));
+    CHECK_THROWS_WITH(require_firejail(""), Contains("not installed"));
+    CHECK_THROWS_WITH(require_root(CageBackend::firejail, 0), Contains("no Landlock"));
+    CHECK_NOTHROW(require_root(CageBackend::native, 0));
+    CHECK_THROWS_WITH(
+        require_services(CageBackend::firejail, {"volary.internal"}), Contains("volary cage run")
+    );
+    CHECK_NOTHROW(require_services(CageBackend::firejail, {}));
+    CHECK_NOTHROW(require_services(CageBackend::podman, {"volary.internal"}));
+}
+
+TEST_CASE("volary-init takes its words from a file, too", "[backend]") {
+    std::string text;
+    for (const std::string word :
+         {"--sync", "7", "--held", "9", "--same", "/p", "--", "true", "x y"})
+        text.append(word).push_back('\0');
+    const auto path = std::filesystem::temp_directory_path() / "volary-words-test";
+    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    REQUIRE(::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()));
+    std::filesystem::remove(path);
+    std::string number = std::to_string(file.get());
+    std::string name = "volary-init";
+    std::string option = "--words";
+    char* argv[] = {name.data(), option.data(), number.data()};
+    InitOptions options;
+    std::string problem;
+    REQUIRE(parse_init_options(3, argv, options, problem));
+    CHECK(options.sync == 7);
+    CHECK(options.same == std::vector<std::pair<int, std::string>>{{9, "/p"}});
+    REQUIRE(options.command.size() == 3);
+    CHECK(std::string(options.command[1]) == "x y");
+    text.pop_back();
+    REQUIRE(::ftruncate(file.get(), static_cast<off_t>(text.size())) == 0);
+    CHECK_FALSE(parse_init_options(3, argv, options, problem));
 }
 
 TEST_CASE("a podman that cannot build cages is told from one that can", "[backend]") {

@@ -22,10 +22,11 @@ public:
     std::string link_target(const std::string& path) const override { return "usr" + path; }
     std::vector<std::string> folders(const std::string& path) const override {
         std::vector<std::string> out;
+        const auto start = path == "/" ? path : path + "/";
         for (const auto& [each, kind] : kinds)
-            if (kind == PathKind::folder && each.starts_with(path + "/") &&
-                each.find('/', path.size() + 1) == std::string::npos)
-                out.push_back(each.substr(path.size() + 1));
+            if (kind == PathKind::folder && each.starts_with(start) &&
+                each.find('/', start.size()) == std::string::npos)
+                out.push_back(each.substr(start.size()));
         return out;
     }
 };

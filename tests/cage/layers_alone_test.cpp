@@ -97,6 +97,29 @@ TEST_CASE("Landlock alone keeps writing inside", "[landlock]") {
           }) == 0);
 }
 
+TEST_CASE("Landlock alone keeps reading to what is listed", "[landlock]") {
+    if (landlock_abi() == 0) return;
+    const Folders f;
+    InitOptions options;
+    options.readable = {"/usr", "/nowhere", f.outside};
+    options.writable = {f.inside};
+    const auto read = [&](const std::string& path) {
+        return in_child([&] {
+            if (apply_landlock(options)) return 98;
+            const UniqueFd file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+            return outcome(file.get());
+        });
+    };
+    CHECK(read(f.outside + "/file") == 0);
+    CHECK(read("/usr/bin") == 0);
+    CHECK(read(f.inside) == 0);
+    CHECK(read("/etc/passwd") == EACCES);
+    CHECK(read("/") == EACCES);
+    CHECK(read(f.root) == EACCES);
+    options.readable = {"/nowhere"};
+    CHECK(read(f.outside + "/file") == EACCES);
+}
+
 TEST_CASE("Landlock alone refuses to change what is outside in other ways", "[landlock]") {
     const int abi = landlock_abi();
     if (abi == 0) return;

@@ -35,7 +35,7 @@ wire::Launch sample() {
         {wire::RootStep::Kind::tmpfs, false, false, false, "/tmp", "", 0, 01777, 1U << 30U, 99},
     };
     launch.native = native;
-    launch.podman = {"/usr/bin/podman", "run"};
+    launch.launcher = {"/usr/bin/podman", "run"};
     launch.notify = true;
     return launch;
 }
