@@ -10,7 +10,7 @@ export const library =
 /** As fault.c has them, in that order. */
 const kKinds = ["any", "write", "sync", "create", "name", "size", "send"];
 const kPlaces = ["all", "state"];
-const kActions = ["none", "kill", "kill-after", "torn", "eio", "enospc", "short", "delay", "clock"];
+const kActions = ["none", "kill", "kill-after", "torn", "eio", "enospc", "short", "delay", "clock", "erofs"];
 
 const kWord = 8;
 const kCounted = 2;

@@ -45,7 +45,8 @@ enum Action {
     kRefuseSpace,
     kShort,
     kDelay,
-    kClock
+    kClock,
+    kRefuseReadOnly
 };
 
 /// Acts on the calls number `first` to `last` of its kind and place; armed by `action`, the word
@@ -154,6 +155,9 @@ static void apply(struct Rule* rule, uint64_t action, struct Verdict* verdict) {
             break;
         case kRefuseSpace:
             verdict->error = ENOSPC;
+            break;
+        case kRefuseReadOnly:
+            verdict->error = EROFS;
             break;
         case kShort:
             verdict->half = true;
