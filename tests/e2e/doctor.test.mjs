@@ -11,7 +11,7 @@ const volary = path.join(bin, "volary");
 // What one host has and another lacks, and says so.
 const kOptional = new Set([
   "bwrap", "writing where the mounts allow it", "refused calls are told", "limits by the kernel",
-  "backend native", "backend podman", "overlay for cow", "memory of the cage's first process",
+  "backend native", "backend podman", "backend firejail", "overlay for cow", "memory of the cage's first process",
 ]);
 
 test("volary doctor proves each layer of a cage on this host", async (t) => {

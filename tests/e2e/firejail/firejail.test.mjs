@@ -34,6 +34,12 @@ test("a process that gave up privileges is told why it cannot", { skip: !install
   assert.match(tried.stderr, /no_new_privs/);
 });
 
+test("the doctor finds that a cage of it holds", { skip }, async () => {
+  const report = (await run(volary, ["doctor", "--json"])).json();
+  const own = report.checks.find((check) => check.name === "backend firejail");
+  assert.deepEqual([own.verdict, own.detail], ["ok", "a cage of it holds as well"]);
+});
+
 test("the command, its folder, streams and exit status", { skip }, async (t) => {
   const workspace = new Workspace(t);
   const tried = await workspace.caged("pwd; id -un >&2; echo made > new; cat new; exit 7");
