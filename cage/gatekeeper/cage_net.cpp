@@ -72,6 +72,7 @@ Gatekeeper::CageNet::CageNet(SessionServices services, const GatekeeperHooks& ho
     const auto& most = services.config.max_bytes;
     context_.budget->limited = most.has_value();
     if (most) context_.budget->left = static_cast<std::int64_t>(*most);
+    context_.budget->pace.limit(services.config.bytes_per_second);
     for (std::size_t i = 0; i < parts.sockets.size(); ++i)
         listen(std::move(parts.sockets[i]), parts.plan.sockets[i], parts.plan.targets[i]);
     if (parts.packet) {

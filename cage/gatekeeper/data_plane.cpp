@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <fcntl.h>
 #include <map>
@@ -70,7 +71,7 @@ public:
     void add(std::shared_ptr<Pair> pair);
 
 private:
-    enum class Step { blocked, again, over, failed };
+    enum class Step { blocked, again, over, failed, paced };
     struct Arrival {
         std::shared_ptr<Pair> pair;
         Arrival* next = nullptr;
@@ -79,6 +80,7 @@ private:
         std::shared_ptr<Pair> pair;
         Pair::Way up, down;
         bool ready = false;
+        bool paced = false;  ///< waits until its cage may move bytes again
     };
 
     void loop();
@@ -88,8 +90,9 @@ private:
     void run_ready();
     bool pump(Entry& entry);
     Step move(Entry& entry, Pair::Way& way);
-    Step splice_some(Pair::Way& way, std::size_t& moved);
-    Step copy_some(Pair::Way& way, std::size_t& moved);
+    int pause();
+    Step splice_some(Pair::Way& way, std::size_t most, std::size_t& moved);
+    Step copy_some(Pair::Way& way, std::size_t most, std::size_t& moved);
     bool take_pipe(Pair::Way& way);
     void give_pipe(Pair::Way& way);
     void finish(Entry& entry, Outcome outcome);
@@ -100,6 +103,7 @@ private:
     std::atomic<bool> closing_{false};
     std::map<Pair*, std::unique_ptr<Entry>> entries_;
     std::vector<Entry*> ready_;
+    std::vector<Entry*> paced_;
     std::vector<Pipe> pipes_;
     std::size_t pipes_made_ = 0;
     std::array<char, kCopySize> copy_;
@@ -149,8 +153,7 @@ void DataPlane::Thread::loop() {
     prefer_bulk();
     std::array<epoll_event, kMaxEvents> events{};
     while (!closing_.load(std::memory_order_acquire)) {
-        const int wait = ready_.empty() ? -1 : 0;
-        const int count = ::epoll_wait(epoll_.get(), events.data(), kMaxEvents, wait);
+        const int count = ::epoll_wait(epoll_.get(), events.data(), kMaxEvents, pause());
         for (int i = 0; i < count; ++i) {
             auto* entry = static_cast<Entry*>(events[static_cast<std::size_t>(i)].data.ptr);
             if (entry == nullptr) {
@@ -161,6 +164,24 @@ void DataPlane::Thread::loop() {
         }
         run_ready();
     }
+}
+
+/// Milliseconds until there is something to do without an event; -1: never. Who waited long enough
+/// is ready.
+int DataPlane::Thread::pause() {
+    const auto now = std::chrono::steady_clock::now();
+    BytePace::Wait shortest = BytePace::Wait::max();
+    std::erase_if(paced_, [&](Entry* entry) {
+        const auto wait = entry->pair->request_.budget->pace.wait(now);
+        shortest = std::min(shortest, wait);
+        if (wait.count() > 0) return false;
+        entry->paced = false;
+        make_ready(*entry);
+        return true;
+    });
+    if (!ready_.empty()) return 0;
+    if (paced_.empty()) return -1;
+    return static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(shortest).count());
 }
 
 void DataPlane::Thread::take_new() {
@@ -220,6 +241,7 @@ bool DataPlane::Thread::pump(Entry& entry) {
             return false;
         }
         again = again || step == Step::again;
+        if (step == Step::paced && !std::exchange(entry.paced, true)) paced_.push_back(&entry);
     }
     if (entry.up.open || entry.down.open) return again;
     finish(entry, Outcome::ended);
@@ -229,11 +251,16 @@ bool DataPlane::Thread::pump(Entry& entry) {
 DataPlane::Thread::Step DataPlane::Thread::move(Entry& entry, Pair::Way& way) {
     for (std::size_t turn = 0; turn < kTurn;) {
         if (entry.pair->aborted_.load(std::memory_order_relaxed)) return Step::failed;
+        auto& budget = entry.pair->request_.budget;
+        const auto now = std::chrono::steady_clock::now();
+        const auto most = budget ? budget->pace.allowed(now) : kPipeSize;
+        if (most == 0) return Step::paced;
         std::size_t moved = 0;
-        const auto step = take_pipe(way) ? splice_some(way, moved) : copy_some(way, moved);
+        const auto step =
+            take_pipe(way) ? splice_some(way, most, moved) : copy_some(way, most, moved);
         turn += moved;
         way.moved->fetch_add(moved, std::memory_order_relaxed);
-        auto& budget = entry.pair->request_.budget;
+        if (moved > 0 && budget) budget->pace.charge(moved, now);
         if (moved > 0 && budget && budget->spend(moved)) return Step::failed;
         if (way.held == 0) give_pipe(way);
         if (step == Step::over) {
@@ -245,15 +272,19 @@ DataPlane::Thread::Step DataPlane::Thread::move(Entry& entry, Pair::Way& way) {
     return Step::again;
 }
 
-DataPlane::Thread::Step DataPlane::Thread::splice_some(Pair::Way& way, std::size_t& moved) {
+DataPlane::Thread::Step DataPlane::Thread::splice_some(
+    Pair::Way& way, std::size_t most, std::size_t& moved
+) {
     if (way.held == 0) {
+        const auto size = std::min(most, kPipeSize);
         const auto got =
-            ::splice(way.from, nullptr, way.pipe.in.get(), nullptr, kPipeSize, kSpliceFlags);
+            ::splice(way.from, nullptr, way.pipe.in.get(), nullptr, size, kSpliceFlags);
         if (got == 0) return Step::over;
         if (got < 0) return would_block() ? Step::blocked : Step::failed;
         way.held = static_cast<std::size_t>(got);
     }
-    const auto put = ::splice(way.pipe.out.get(), nullptr, way.to, nullptr, way.held, kSpliceFlags);
+    const auto size = std::min(most, way.held);
+    const auto put = ::splice(way.pipe.out.get(), nullptr, way.to, nullptr, size, kSpliceFlags);
     if (put < 0) return would_block() ? Step::blocked : Step::failed;
     way.held -= static_cast<std::size_t>(put);
     moved = static_cast<std::size_t>(put);
@@ -261,8 +292,10 @@ DataPlane::Thread::Step DataPlane::Thread::splice_some(Pair::Way& way, std::size
 }
 
 /// Without a pipe: what was sent is taken from the sender's socket afterwards.
-DataPlane::Thread::Step DataPlane::Thread::copy_some(Pair::Way& way, std::size_t& moved) {
-    const auto got = ::recv(way.from, copy_.data(), copy_.size(), MSG_PEEK);
+DataPlane::Thread::Step DataPlane::Thread::copy_some(
+    Pair::Way& way, std::size_t most, std::size_t& moved
+) {
+    const auto got = ::recv(way.from, copy_.data(), std::min(most, copy_.size()), MSG_PEEK);
     if (got == 0) return Step::over;
     if (got < 0) return would_block() ? Step::blocked : Step::failed;
     const auto put = ::send(way.to, copy_.data(), static_cast<std::size_t>(got), MSG_NOSIGNAL);
@@ -308,6 +341,7 @@ void DataPlane::Thread::finish(Entry& entry, Outcome outcome) {
     }
     pair->outcome_.store(outcome, std::memory_order_release);
     std::erase(ready_, &entry);
+    std::erase(paced_, &entry);
     entries_.erase(pair.get());
     // The last owner closes the sockets, and that shall be the control thread: it may be using
     // their numbers this moment.

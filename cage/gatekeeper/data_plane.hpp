@@ -3,6 +3,7 @@
 
 #include "base/asio.hpp"
 #include "base/unique_fd.hpp"
+#include "cage/gatekeeper/byte_pace.hpp"
 
 #include <atomic>
 #include <cstdint>
@@ -15,6 +16,7 @@ namespace volary::cage {
 struct ByteBudget {
     bool limited = false;
     std::atomic<std::int64_t> left{0};
+    BytePace pace;
 
     /// True when `bytes` more were too many.
     bool spend(std::uint64_t bytes) noexcept {

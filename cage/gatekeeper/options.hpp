@@ -47,6 +47,8 @@ struct GatekeeperConfig {
     unsigned dns_per_second = 500;
     /// Both ways together, for the life of a cage; nothing: unlimited.
     std::optional<std::uint64_t> max_bytes;
+    /// Both ways together; 0: unlimited. More waits, and nothing is lost.
+    std::uint64_t bytes_per_second = 0;
     /// Open connections of one cage; the next is reset and told as a "limit" denial. A browser
     /// uses 6 per name; a parallel package manager some 50.
     std::size_t max_connections = 256;

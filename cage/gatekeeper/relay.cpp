@@ -186,6 +186,8 @@ asio::awaitable<bool> Session::judge_pending() {
         if (aborted_ || !spend(step.bytes)) co_return false;
         // What the cage sent, not what the credential made of it.
         bytes_up_ += step.bytes;
+        co_await keep_pace();
+        if (aborted_) co_return false;
     }
 }
 
@@ -239,6 +241,7 @@ asio::awaitable<bool> Session::pump_up() {
             const bool ended = co_await bulk();
             co_return ended;
         }
+        co_await keep_pace();
         const auto got =
             ::recv(client_->native_handle(), context_.scratch.data(), context_.scratch.size(), 0);
         if (got == 0) {
@@ -278,6 +281,7 @@ asio::awaitable<bool> Session::pump_down() {
             const bool ended = co_await bulk();
             co_return ended;
         }
+        co_await keep_pace();
         const auto step = upstream_.stream->read(context_.scratch);
         if (step.state == Stream::State::end) {
             ::shutdown(client_->native_handle(), SHUT_WR);
@@ -413,7 +417,21 @@ void Session::on_deadline() {
     }
 }
 
+asio::awaitable<void> Session::keep_pace() {
+    // In parts, so that an end of the session is not waited out.
+    constexpr BytePace::Wait kPart = milliseconds{200};
+    while (!aborted_) {
+        const auto wait = context_.budget->pace.wait(steady_clock::now());
+        if (wait.count() == 0) co_return;
+        asio::steady_timer timer(context_.executor, std::min(wait, kPart));
+        co_await timer.async_wait(as_result);
+        const auto state = co_await asio::this_coro::cancellation_state;
+        if (state.cancelled() != asio::cancellation_type::none) co_return;
+    }
+}
+
 bool Session::spend(std::uint64_t bytes) {
+    context_.budget->pace.charge(bytes, steady_clock::now());
     if (!context_.budget->spend(bytes)) return true;
     over_budget();
     return false;

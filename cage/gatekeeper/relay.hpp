@@ -97,6 +97,8 @@ private:
     void on_deadline();
     void note_moves();
     bool spend(std::uint64_t bytes);
+    /// Until the cage may move bytes again.
+    asio::awaitable<void> keep_pace();
     void over_budget();
     void refuse(const ClientJudge::Step& step);
     void abort(std::string verdict);

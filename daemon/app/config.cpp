@@ -229,6 +229,8 @@ void read_network_share(Reader& reader, const toml::table& table, Config::Networ
     count("connections_per_second", share.connections_per_second);
     count("dns_per_second", share.dns_per_second);
     read_limit(reader, table, "gatekeeper", "bytes", share.bytes, kSize, parse_size);
+    auto& rate = share.bytes_per_second;
+    read_limit(reader, table, "gatekeeper", "bytes_per_second", rate, kSize, parse_size);
 }
 
 void read_gatekeeper(Reader& reader, const toml::table& root, Config& config) {
@@ -236,7 +238,8 @@ void read_gatekeeper(Reader& reader, const toml::table& root, Config& config) {
     if (gatekeeper == nullptr) return;
     reader.only(
         *gatekeeper, "gatekeeper",
-        {"hosts", "connections", "connections_per_second", "dns_per_second", "bytes"}
+        {"hosts", "connections", "connections_per_second", "dns_per_second", "bytes",
+         "bytes_per_second"}
     );
     read_network_share(reader, *gatekeeper, config.network_share);
     const auto* hosts = reader.table(*gatekeeper, "hosts");

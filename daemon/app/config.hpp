@@ -28,6 +28,7 @@ struct Config {
         std::optional<std::uint32_t> connections_per_second;
         std::optional<std::uint32_t> dns_per_second;
         std::optional<ByteCount> bytes;  ///< both ways, for the life of the cage
+        std::optional<ByteCount> bytes_per_second;
     } network_share;
     /// `[ceiling]`, and in it which credentials projects may name.
     CageCeiling ceiling;

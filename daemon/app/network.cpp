@@ -34,6 +34,7 @@ cage::GatekeeperConfig gatekeeper_config(const Config& config) {
         made.dns_burst = burst(made.dns_per_second);
     }
     if (share.bytes) made.max_bytes = share.bytes->value;
+    if (share.bytes_per_second) made.bytes_per_second = share.bytes_per_second->value;
     made.credentials = config.credentials;
     made.ca_file = config.ca_file;
     made.proxy = config.proxy;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <fcntl.h>
 #include <memory>
+#include <string>
 #include <sys/socket.h>
 #include <thread>
 #include <vector>
@@ -70,6 +71,62 @@ TEST_CASE("the data plane moves bytes both ways and passes each end on", "[data]
     CHECK(pair->outcome() == DataPlane::Outcome::ended);
     CHECK(pair->bytes_up() == text.size());
     CHECK(pair->bytes_down() == 4);
+}
+
+TEST_CASE("a pace lets a rate through and a little at once", "[data]") {
+    BytePace pace;
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(pace.wait(start) == 0ns);
+    CHECK(pace.allowed(start) > 1U << 30U);
+    pace.charge(1U << 30U, start);
+    CHECK(pace.wait(start) == 0ns);
+
+    pace.limit(1'000'000);
+    CHECK(pace.allowed(start) == 100'000);
+    pace.charge(100'000, start);
+    CHECK(pace.wait(start) == 0ns);
+    CHECK(pace.allowed(start) == 4096);
+    pace.charge(50'000, start);
+    CHECK(pace.allowed(start) == 0);
+    CHECK(pace.wait(start) == 50ms);
+    CHECK(pace.wait(start + 50ms) == 0ns);
+    // What was not used is not saved up.
+    CHECK(pace.allowed(start + 10s) == 100'000);
+}
+
+TEST_CASE("two connections of a cage share its pace, and all of it arrives", "[data]") {
+    asio::io_context context;
+    DataPlane plane(context.get_executor());
+    auto budget = std::make_shared<ByteBudget>();
+    budget->pace.limit(2'000'000);
+    constexpr std::size_t kEach = 400'000;
+    const auto begun = std::chrono::steady_clock::now();
+    std::vector<Between> both(2);
+    std::vector<std::thread> threads;
+    std::atomic<std::size_t> got{0};
+    for (auto& between : both) {
+        between.request.budget = budget;
+        (void)plane.start(std::move(between.request));
+        threads.emplace_back([&] {
+            const std::string text(kEach, 'p');
+            for (std::size_t at = 0; at < text.size();) {
+                const auto put = ::send(between.cage.get(), text.data() + at, text.size() - at, 0);
+                if (put <= 0) break;
+                at += static_cast<std::size_t>(put);
+            }
+            ::shutdown(between.cage.get(), SHUT_WR);
+        });
+        threads.emplace_back([&] {
+            std::vector<char> buffer(65536);
+            for (ssize_t size = 0;
+                 (size = ::recv(between.peer.get(), buffer.data(), buffer.size(), 0)) > 0;)
+                got += static_cast<std::size_t>(size);
+        });
+    }
+    for (auto& thread : threads) thread.join();
+    CHECK(got == 2 * kEach);
+    // 800 kB at 2 MB/s, the first 200 kB of them at once.
+    CHECK(std::chrono::steady_clock::now() - begun >= 290ms);
 }
 
 TEST_CASE("a receiver that does not read stops its sender, not the others", "[data]") {

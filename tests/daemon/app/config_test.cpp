@@ -67,6 +67,7 @@ connections = 64
 connections_per_second = 20
 dns_per_second = 50
 bytes = "10G"
+bytes_per_second = "2M"
 
 [gatekeeper.hosts]
 "shop.example" = "127.0.0.1"
@@ -83,6 +84,7 @@ bytes = "10G"
     CHECK(config.network_share.connections_per_second == 20);
     CHECK(config.network_share.dns_per_second == 50);
     CHECK(config.network_share.bytes->value == 10LL * 1024 * 1024 * 1024);
+    CHECK(config.network_share.bytes_per_second->value == 2U * 1024 * 1024);
 }
 
 TEST_CASE_METHOD(Fixture, "an empty config is a good one", "[app]") {
