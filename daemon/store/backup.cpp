@@ -48,6 +48,16 @@ void check_logs(Database& db, DatabaseVerdict& verdict) {
     }
 }
 
+/// Backups follow each other: what is unfinished is of a daemon that died.
+void remove_unfinished(const std::string& folder) {
+    std::error_code failed;
+    for (const auto& entry : fs::directory_iterator(folder, failed)) {
+        const auto name = entry.path().filename().string();
+        const bool ours = name.starts_with(kPrefix) && name.find(".db.part") != std::string::npos;
+        if (ours) (void)::unlink(entry.path().c_str());
+    }
+}
+
 }  // namespace
 
 std::string backups_beside(const std::string& database) { return folder_of(database) + "/backups"; }
@@ -73,6 +83,7 @@ std::vector<std::string> check_pages(Database& db) {
 
 BackupFile create_backup(Database& db, const std::string& folder, UnixMillis now) {
     if (::mkdir(folder.c_str(), 0700) != 0 && errno != EEXIST) throw_errno("make folder", folder);
+    remove_unfinished(folder);
     const auto name = fmt::format("{}{}{}", kPrefix, stamp_of(now), kSuffix);
     const auto path = folder + "/" + name;
     const DraftFile draft(path + ".part");

@@ -66,6 +66,32 @@ TEST_CASE("a backup is whole while the store goes on writing", "[backup]") {
     CHECK(verify_database(state.database).events == 100);
 }
 
+TEST_CASE("backups that are asked for at once follow each other", "[backup]") {
+    State state;
+    auto store = state.open();
+    await(state.loop, store->append(make_append(kSession, 1, 500)));
+    const auto folder = backups_beside(state.database);
+    std::filesystem::create_directory(folder);
+    const auto unfinished = folder + "/volary-20231114T221200Z.db.part";
+    std::ofstream(unfinished) << "of a daemon that died";
+    int made = 0;
+    for (int i = 0; i < 4; ++i) {
+        const auto ended = [&](const std::exception_ptr& failed, const BackupFile&) {
+            if (!failed) ++made;
+        };
+        asio::co_spawn(state.loop, store->back_up(7), ended);
+    }
+    state.loop.restart();
+    state.loop.run();
+    CHECK(made == 4);
+    // They are of one second, and have its name.
+    const auto all = list_backups(folder);
+    REQUIRE(all.size() == 1);
+    CHECK(verify_database(all.front().path).events == 500);
+    CHECK_FALSE(std::filesystem::exists(unfinished));
+    state.close(store);
+}
+
 TEST_CASE("only the newest backups are kept", "[backup]") {
     State state;
     auto store = state.open();
