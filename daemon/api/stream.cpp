@@ -74,6 +74,9 @@ asio::awaitable<void> Stream::run() {
     } catch (...) {
         failure = std::current_exception();
     }
+    // A server that waits no longer for its sockets cancels this coroutine, whose next co_await
+    // would throw and leave the tasks to run on without their stream.
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     co_await close();
     if (failure) std::rethrow_exception(failure);
 }

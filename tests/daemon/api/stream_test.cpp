@@ -2,6 +2,7 @@
 #include "daemon/api/stream.hpp"
 
 #include "base/mailbox.hpp"
+#include "base/task_scope.hpp"
 #include "daemon/http/socket.hpp"
 #include "tests/daemon/api/bench.hpp"
 
@@ -49,6 +50,19 @@ private:
 asio::awaitable<void> serve(Stream* stream, bool* ended) {
     co_await stream->run();
     *ended = true;
+}
+
+/// As the server has it: the stream goes with the coroutine that serves it.
+asio::awaitable<void> serve_alone(
+    asio::any_io_executor executor, const Services* services, std::shared_ptr<FakeSocket> socket
+) {
+    Stream stream(executor, *services, std::move(socket), "device dev_1");
+    co_await stream.run();
+}
+
+asio::awaitable<void> close(TaskScope* scope, bool* closed) {
+    co_await scope->close();
+    *closed = true;
 }
 
 struct Device {
@@ -294,4 +308,17 @@ TEST_CASE_METHOD(Device, "a device that goes leaves nothing behind", "[api]") {
     bench.loop.run_while_not([this] { return ended; });
     CHECK_FALSE(bench.hub.is_followed(session));
     CHECK_FALSE(bench.hub.is_list_followed());
+}
+
+TEST_CASE("a stream that is cancelled ends what it began before it goes", "[api]") {
+    Bench bench;
+    auto services = bench.services();
+    const auto socket = std::make_shared<FakeSocket>(bench.loop.executor());
+    TaskScope scope(bench.loop.executor(), log_task_errors());
+    scope.spawn("device", serve_alone(bench.loop.executor(), &services, socket));
+    bench.loop.run_while_not([&] { return !socket->got.empty(); });
+    bool closed = false;
+    bench.loop.start(close(&scope, &closed));
+    bench.loop.run_while_not([&] { return closed; });
+    CHECK(closed);
 }
