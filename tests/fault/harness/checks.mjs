@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What must hold when a round is over, whatever was broken in it. Each check says what it found wrong.
 import { deepStrictEqual } from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { commandOf, survivors } from "../../support/processes.mjs";
 import { until } from "../../support/wait.mjs";
@@ -206,6 +206,18 @@ export function checkProjectFile(world, logs, problem) {
     if (body?.scope !== "project" || answer?.status !== 202 || text.includes(body.net)) continue;
     const failed = failedGrants(logs.get(sessionOf(change)) ?? []);
     if (!failed.has(answer.json.seq)) problem(`grant ${name} is not in the project file`);
+  }
+}
+
+/** What was kept is in the project's folder. Its agents add files there, and take none away. */
+export function checkKept(world, problem) {
+  for (const { what, name, body, answer } of world.changes) {
+    if (what !== "keep" || answer?.status !== 202) continue;
+    const refused = answer.json.refused.map((text) => text.split(": ")[0]);
+    for (const seen of body.seen.filter((change) => !refused.includes(change.path))) {
+      const file = seen.path.replace("/workspace", world.daemon.project);
+      if (!existsSync(file)) problem(`keep ${name} was acknowledged, and there is no ${file}`);
+    }
   }
 }
 

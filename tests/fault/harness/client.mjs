@@ -8,9 +8,11 @@ import { until, within } from "../../support/wait.mjs";
 const kAnswers = new Set([200, 201, 202, 403, 404, 409, 429]);
 
 /** Changes of one client in one life of the daemon. */
-const kMostChanges = 12;
+const kMostChanges = 15;
 /** A client that waits for events which do not come goes on after so long. */
-const kMostPauseMs = 400;
+const kMostPauseMs = 300;
+/** How many of the changes are sent twice at once with one key. */
+const kTwice = 0.1;
 
 export class Client {
   #world;
@@ -18,6 +20,8 @@ export class Client {
   #draw;
   #count = 0;
   #busy = Promise.resolve();
+  /** What it does next, before it draws again. */
+  #planned = [];
 
   constructor(world, name, draw) {
     this.#world = world;
@@ -31,6 +35,8 @@ export class Client {
    */
   run(seen) {
     this.#busy = this.#busy.then(() => this.#load(seen));
+    // Who waits for it hears of a failure; nobody does when the round has failed before.
+    this.#busy.catch(() => {});
     return this.#busy;
   }
 
@@ -102,21 +108,38 @@ export class Client {
 
   /** {request, times}: the next change; nothing when the drawn one makes no sense just now. */
   async #next() {
+    const next = this.#planned.shift();
+    if (next) return next();
     const session = this.#one([...this.#world.sessions]);
     const draw = this.#draw();
-    if (!session || draw < 0.4) return { request: this.#nextMessage(session), times: draw < 0.05 ? 2 : 1 };
+    const times = this.#draw() < kTwice ? 2 : 1;
+    if (!session || draw < 0.36) return { request: this.#nextMessage(session), times };
     const path = `/sessions/${session}`;
-    if (draw < 0.5) return { request: this.request("hold", "POST", `${path}/hold`), times: draw < 0.42 ? 2 : 1 };
-    if (draw < 0.62) return { request: this.request("resume", "POST", `${path}/resume`) };
-    if (draw < 0.7) return { request: this.request("stop", "POST", `${path}/stop`), times: draw < 0.64 ? 2 : 1 };
-    if (draw < 0.76) return { request: await this.#cancel(path) };
-    if (draw < 0.84) return { request: await this.#edit(path) };
-    if (draw < 0.92) return { request: this.#grant(path, this.#one(["once", "session", "session"])) };
-    if (draw < 0.95) return { request: await this.#projectGrant(path) };
-    if (draw < 0.97) return { request: await this.#settle(path) };
-    if (draw < 0.985) return { request: { ...this.request("backup", "POST", "/backups"), key: undefined } };
+    const post = (verb) => this.request(verb, "POST", `${path}/${verb}`);
+    if (draw < 0.44) return { request: post("hold"), times };
+    if (draw < 0.52) return this.#holdAndEdit(path, post);
+    if (draw < 0.58) return { request: post("resume"), times };
+    if (draw < 0.66) return { request: post("stop"), times };
+    if (draw < 0.72) return { request: await this.#cancel(path), times };
+    if (draw < 0.8) return { request: this.#grant(path, this.#one(["once", "session", "session"])), times };
+    if (draw < 0.86) return { request: await this.#projectGrant(path), times };
+    if (draw < 0.96) return { request: await this.#settle(path), times };
+    if (draw < 0.98) return { request: { ...this.request("backup", "POST", "/backups"), key: undefined } };
     const project = this.request("project", "POST", "/projects", { path: this.#world.daemon.project });
     return { request: { ...project, key: undefined } };
+  }
+
+  /** What an operator does who looks at a plan: holds the run, edits it, resumes. */
+  async #holdAndEdit(path, post) {
+    await this.#soon(async () => (await this.#get(path))?.plan.entries.length > 0);
+    const edit = async () => ({ request: await this.#edit(path) });
+    this.#planned = [edit, edit, () => ({ request: post("resume") })];
+    return { request: post("hold") };
+  }
+
+  /** Waits a little until something holds. */
+  #soon(holds) {
+    return until("it may hold", () => !this.#world.loading || holds(), kMostPauseMs).catch(() => {});
   }
 
   #nextMessage(session) {
@@ -155,6 +178,7 @@ export class Client {
 
   async #settle(path) {
     const agent = "primary/scraper";
+    await this.#soon(async () => (await this.#get(path))?.status === "idle");
     if (this.#draw() < 0.5)
       return this.request("drop", "POST", `${path}/changes/drop`, { agent, paths: null });
     const listed = (await this.#get(`${path}/changes?agent=${agent}`))?.changes ?? [];

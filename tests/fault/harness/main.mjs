@@ -8,6 +8,7 @@ import { library } from "./faults.mjs";
 import { describeRule } from "./plan.mjs";
 import { round } from "./round.mjs";
 import { measure, step } from "./sweep.mjs";
+import { closeAll } from "./world.mjs";
 
 const kUsage = `usage: tests/fault/crash [--rounds N] [--seed S] [--jobs J] [--for SECONDS]
        tests/fault/crash --every-write [--sample N] [--seed S] [--jobs J]
@@ -46,6 +47,9 @@ const seconds = (since) => ((performance.now() - since) / 1000).toFixed(1);
 
 let passed = 0;
 let failed = 0;
+let crashes = 0;
+/** what -> how many changes of it were acknowledged in all rounds. */
+const taken = {};
 
 /** Does `work` for each of `list`, `jobs` at once, until `deadline`. */
 async function inParallel(list, jobs, deadline, work) {
@@ -73,9 +77,13 @@ async function rounds(seed, deadline) {
   await inParallel(seeds, number("jobs"), deadline, async (each) => {
     const begun = performance.now();
     const result = await round(each);
+    for (const [what, count] of Object.entries(result.taken)) taken[what] = (taken[what] ?? 0) + count;
+    crashes += result.told.length;
     const detail = `${result.told.join("; ")}: ${result.changes} changes, ${result.events} events`;
     tell(`seed ${each}`, begun, result, detail, `tests/fault/crash --rounds 1 --seed ${each}`);
   });
+  const counts = Object.entries(taken).map(([what, count]) => `${count} ${what}`);
+  process.stdout.write(`${crashes} daemons died; acknowledged: ${counts.join(", ")}\n`);
 }
 
 /** `count` of the list, drawn; all of it for 0. */
@@ -106,6 +114,8 @@ if (!existsSync(library)) {
   process.stderr.write(`tests/fault/crash: ${library} is missing: build it, or name it in VOLARY_FAULT_LIBRARY\n`);
   process.exit(2);
 }
+for (const signal of ["SIGINT", "SIGTERM"])
+  process.once(signal, () => closeAll().finally(() => process.exit(130)));
 const limit = number("for");
 const deadline = limit === 0 ? Infinity : performance.now() + limit * 1000;
 const begun = performance.now();

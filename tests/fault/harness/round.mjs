@@ -6,6 +6,7 @@ import { until } from "../../support/wait.mjs";
 import {
   checkChanges,
   checkFolds,
+  checkKept,
   checkLog,
   checkNoneLeft,
   checkProjectFile,
@@ -113,6 +114,7 @@ export async function conclude(world, pending, watchers) {
   checkChanges(noted, before, problem);
   await checkReplays(world, problem);
   checkProjectFile(world, logs, problem);
+  checkKept(world, problem);
   await checkFolds(world, logs, watchers, problem);
   await checkVerify(world, problem);
   const { code } = await world.terminate();
@@ -128,7 +130,15 @@ async function logsOf(world) {
   return logs;
 }
 
-/** {problems, told, changes, events, log}; throws only for what is wrong with the harness itself. */
+/** what -> how many changes of it were acknowledged. */
+function tally(changes) {
+  const counts = {};
+  for (const { what, answer } of changes)
+    if (answer?.status >= 200 && answer?.status < 300) counts[what] = (counts[what] ?? 0) + 1;
+  return counts;
+}
+
+/** {problems, told, changes, taken, events, log}; throws only for what is wrong with the harness itself. */
 export async function round(seed) {
   const draw = random(seed);
   const world = await World.make();
@@ -152,5 +162,6 @@ export async function round(seed) {
     await world.close();
     await Promise.allSettled(watching);
   }
-  return { problems: world.problems, told, changes: world.changes.length, events, log: world.daemon.log };
+  const { problems, changes, daemon } = world;
+  return { problems, told, changes: changes.length, taken: tally(changes), events, log: daemon.log };
 }

@@ -14,6 +14,7 @@ const kMargin = 1.05;
 async function story(world, clients) {
   const words = ["work", "talk"];
   const work = clients.map((client, i) => client.change(client.message(words[i])));
+  for (const each of work) each.catch(() => {});
   await until("the story is over or the daemon dead", async () => {
     if (!world.up) return true;
     try {

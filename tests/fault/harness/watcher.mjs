@@ -3,6 +3,10 @@
 // on from the last one that it holds.
 import { EventEmitter, once } from "node:events";
 import { Stream } from "../../support/stream.mjs";
+import { until } from "../../support/wait.mjs";
+
+/** Between attempts to connect. */
+const kAgainMs = 30;
 
 export class Watcher {
   /** session -> its events. */
@@ -32,6 +36,8 @@ export class Watcher {
       } catch (error) {
         // A daemon that dies during the handshake; what lasts ends in the check of what was seen.
         this.last = error;
+        const again = performance.now() + kAgainMs;
+        await until("the next attempt", () => performance.now() >= again);
       }
     }
   }
@@ -60,13 +66,17 @@ export class Watcher {
     };
     stream = await Stream.open({ path: this.#world.daemon.socket }, {}, hear);
     this.#stream = stream;
-    stream.send({ subscribe: { list: true } });
-    for (const session of this.events.keys()) this.#subscribe(stream, session);
-    for (const message of waiting) this.#hear(stream, message);
-    // The list tells what changes from now on.
-    const { sessions } = await this.#world.daemon.api.get("/sessions?limit=200");
-    for (const summary of sessions) this.#summary(stream, summary);
-    await over;
+    try {
+      stream.send({ subscribe: { list: true } });
+      for (const session of this.events.keys()) this.#subscribe(stream, session);
+      for (const message of waiting) this.#hear(stream, message);
+      // The list tells what changes from now on.
+      const { sessions } = await this.#world.daemon.api.get("/sessions?limit=200");
+      for (const summary of sessions) this.#summary(stream, summary);
+      await over;
+    } finally {
+      stream.cut();
+    }
   }
 
   #subscribe(stream, session) {

@@ -11,9 +11,16 @@ import { load } from "./load.mjs";
 /** Below the kernel's usual limit of 819,200, which an ordinary user may only lower. */
 let next_mark = 1 + ((process.pid * 101) % 700_000);
 
+/** Those that have not been closed. */
+const worlds = new Set();
+
+/** Ends every daemon and removes its folder: what is left to do when the harness is told to end. */
+export const closeAll = () => Promise.all([...worlds].map((world) => world.close()));
+
 export class World {
   static async make() {
     const world = new World();
+    worlds.add(world);
     world.daemon = await Daemon.start(undefined, { ...load, launch: false });
     return world;
   }
@@ -55,6 +62,7 @@ export class World {
       await daemon.crash();
       return false;
     }
+    if (this.faults.count() === 0) throw new Error("the preloaded library sees no call of the daemon");
     this.#up = true;
     const { gone } = daemon;
     gone.then(() => {
@@ -117,10 +125,12 @@ export class World {
   }
 
   async close() {
+    if (this.over) return;
     this.over = true;
     this.#up = false;
     this.faults?.close();
     await this.daemon.stop();
     for (const { pid } of marked(this.#mark)) process.kill(pid, "SIGKILL");
+    worlds.delete(this);
   }
 }
