@@ -157,6 +157,11 @@ Child::~Child() {
     }
 }
 
+void Child::leave() noexcept {
+    pid_ = -1;
+    pidfd_.reset();
+}
+
 bool Child::send_signal(int signal) noexcept {
     if (pid_ <= 0) return false;
     return ::syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0) == 0;

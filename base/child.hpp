@@ -60,6 +60,9 @@ public:
     /// False when the process is already gone.
     bool send_signal(int signal) noexcept;
 
+    /// Lets it go on without us: neither waited for nor killed by the destructor.
+    void leave() noexcept;
+
     /// Waits on the event loop until it ends, reaps it. Call once.
     asio::awaitable<ExitStatus> wait();
 

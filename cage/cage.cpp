@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstring>
 #include <signal.h>
+#include <unistd.h>
 
 #include <boost/asio/steady_timer.hpp>
 #include <fmt/format.h>
@@ -72,7 +73,9 @@ Cage::Cage(asio::any_io_executor executor, SpawnRequest request, SpawnerHooks ho
       ports_(std::move(request.policy.ports)),
       hooks_(std::move(hooks)),
       control_(executor_),
+      outbox_ready_(executor_),
       started_(executor_),
+      emptied_(executor_),
       ended_(executor_) {}
 
 asio::awaitable<void> Cage::serve(std::shared_ptr<Cage> self) {
@@ -89,6 +92,15 @@ asio::awaitable<void> Cage::serve(std::shared_ptr<Cage> self) {
     // The shim closes its end as the last thing it does, when no child of it is left; whatever
     // else broke the channel, it then ends the cage.
     self->close_control();
+    if (self->left_) co_return;
+    if (self->kept_ != nullptr) {
+        self->kept_->end();
+        self->outbox_ready_.notify();
+        co_await self->shim_end();
+        (void)::unlink(self->socket_.c_str());
+        self->emptied_.complete();
+        co_return;
+    }
     co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     co_await self->shim_.wait();
     // What its network still has to tell comes before its end: who hears of that forgets the cage.
@@ -103,6 +115,7 @@ asio::awaitable<void> Cage::serve_bare(std::shared_ptr<Cage> self) {
 }
 
 void Cage::on_packet(Packet packet) {
+    if (kept_ != nullptr && kept_->take(packet.bytes)) return;
     if (const auto sockets = wire::decode_sockets(packet.bytes)) {
         std::move(packet.fds.begin(), packet.fds.end(), std::back_inserter(sockets_));
         sockets_complete_ = sockets->remaining == 0;
@@ -119,6 +132,7 @@ void Cage::on_packet(Packet packet) {
         exit_.cpu_time = std::chrono::microseconds(exited->user_us + exited->system_us);
         exit_.max_rss_kb = exited->max_rss_kb;
         started_.complete();
+        emptied_.complete();
     } else if (auto failed = wire::decode_failed(packet.bytes)) {
         failed_ = std::move(failed);
     } else if (const auto bound = wire::decode_bound(packet.bytes)) {
@@ -179,7 +193,7 @@ asio::awaitable<void> Cage::stop(std::chrono::milliseconds grace) {
     ended = co_await ended_.wait_for(kKillWait);
     if (ended) co_return;
     // The shim does not answer: without it bwrap ends too (--die-with-parent).
-    (void)shim_.send_signal(SIGKILL);
+    kill_shim();
     ended = co_await ended_.wait_for(kKillWait);
     if (!ended)
         throw Error(Errc::internal, fmt::format("stop cage {}: processes are left", id_.str()));
@@ -198,7 +212,7 @@ void Cage::kill_now() {
         return;
     }
     if (!control_.is_open() || !send_packet(control_.native_handle(), wire::encode_kill()))
-        (void)shim_.send_signal(SIGKILL);
+        kill_shim();
 }
 
 void Cage::close_control() {
@@ -252,9 +266,9 @@ std::vector<pid_t> Cage::processes() const {
     return processes_in(pid_namespace_);
 }
 
-asio::awaitable<UniqueFd> Cage::bind(SocketSpec spec) {
+asio::awaitable<UniqueFd> Cage::bind(SocketSpec spec, std::string name) {
     auto what = fmt::format("bind {} port {} in the cage", spec.address, spec.port);
-    return request_socket(to_wire(spec), std::move(what));
+    return request_socket(to_wire(spec), std::move(name), std::move(what));
 }
 
 asio::awaitable<UniqueFd> Cage::connect(std::uint16_t port) {
@@ -272,7 +286,7 @@ asio::awaitable<UniqueFd> Cage::connect(std::uint16_t port) {
         if (!socket) {
             auto order = OutgoingStock::order(family);
             auto what = fmt::format("reach port {} in the cage", port);
-            socket = co_await request_socket(std::move(order), std::move(what));
+            socket = co_await request_socket(std::move(order), {}, std::move(what));
         }
         const int error = co_await connect_loopback(executor_, socket, family, port, kConnect);
         if (error == 0) co_return std::move(socket);
@@ -296,18 +310,20 @@ UniqueFd Cage::take_outgoing(Loopback family) {
     auto socket = outgoing_.take(family);
     if (!socket || !control_.is_open()) return socket;
     // Its successor comes while nobody waits.
-    const wire::Bind next{++next_bind_, OutgoingStock::order(family)};
+    const wire::Bind next{++next_bind_, OutgoingStock::order(family), {}};
     if (send_packet(control_.native_handle(), wire::encode(next))) restocking_.insert(next.request);
     return socket;
 }
 
-asio::awaitable<UniqueFd> Cage::request_socket(wire::BindSpec spec, std::string what) {
+asio::awaitable<UniqueFd> Cage::request_socket(
+    wire::BindSpec spec, std::string name, std::string what
+) {
     auto self = shared_from_this();
     if (!control_.is_open()) throw Error(Errc::unavailable, what + ": the cage has ended");
     PendingBind pending(executor_);
     const auto request = ++next_bind_;
-    if (!send_packet(control_.native_handle(), wire::encode(wire::Bind{request, std::move(spec)})))
-        throw_errno("send", what);
+    const wire::Bind frame{request, std::move(spec), std::move(name)};
+    if (!send_packet(control_.native_handle(), wire::encode(frame))) throw_errno("send", what);
     binds_[request] = &pending;
     bool answered = false;
     try {

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "cage/compiler.hpp"
 #include "cage/layers.hpp"
 #include "cage/outgoing.hpp"
+#include "cage/record.hpp"
 #include "cage/shim/channel.hpp"
-#include "cage/shim/protocol.hpp"
 #include "cage/spawner.hpp"
+#include "cage/streams.hpp"
 #include "cage/use.hpp"
 
+#include <deque>
 #include <list>
 #include <map>
 #include <set>
@@ -53,6 +54,22 @@ public:
     UniqueFd take_stderr() { return std::move(stderr_); }
     UniqueFd take_signals() { return std::move(signals_); }
 
+    /// The runner's streams, whoever keeps them; instead of the pipes above, not beside them.
+    RunnerStreams& streams();
+    /// With streams that a shim keeps: where reading begins in a cage that was adopted.
+    void start_at(Stream stream, std::uint64_t offset);
+    std::uint64_t begins_at(Stream stream) const;
+    /// Messages to the runner that were taken so far, by their tags; of an adopted cage.
+    const std::vector<std::string>& taken_tags() const noexcept { return taken_tags_; }
+    /// How long it had no daemon; nothing for a cage that this daemon started.
+    std::optional<std::chrono::milliseconds> alone() const noexcept { return alone_; }
+    /// True when its last process was gone before this daemon came.
+    bool ended_alone() const noexcept { return ended_alone_; }
+    /// Lets go of a cage whose shim outlives us; it goes on alone.
+    void leave();
+    /// Everything that it said and how it ended is durable: the shim may go.
+    void release();
+
     /// Waits until no process of the cage is left. Several may wait.
     asio::awaitable<CageExit> wait();
 
@@ -78,8 +95,9 @@ public:
     /// What it takes now; its last figures when it has ended.
     CageUse use() const;
 
-    /// Binds one more socket in the cage's network namespace; throws Error naming it.
-    asio::awaitable<UniqueFd> bind(SocketSpec spec);
+    /// Binds one more socket in the cage's network namespace, the fake address of `name` if there
+    /// is one; throws Error naming it.
+    asio::awaitable<UniqueFd> bind(SocketSpec spec, std::string name = {});
 
     /// A connected, non-blocking stream to `port` of the cage's own loopback: 127.0.0.1, else ::1.
     /// Throws Error: denied when the policy does not publish the port; unavailable when nothing
@@ -98,17 +116,23 @@ private:
     friend class Spawner;
     struct PendingBind;
     struct PendingMount;
-    /// A protected path that nothing holds, as it was at the start.
-    struct Unheld {
-        std::string path;
-        PathKind kind = PathKind::absent;
-        std::string target;  ///< of a link
-    };
 
     Cage(asio::any_io_executor executor, SpawnRequest request, SpawnerHooks hooks);
 
     static asio::awaitable<void> serve(std::shared_ptr<Cage> self);
     static asio::awaitable<void> serve_bare(std::shared_ptr<Cage> self);
+    // keep.cpp: a cage whose shim outlives this daemon.
+    static asio::awaitable<void> push_frames(std::shared_ptr<Cage> self);
+    static asio::awaitable<void> conclude(std::shared_ptr<Cage> self);
+    asio::awaitable<void> shim_end();
+    bool post(const std::string& frame);
+    void keep_streams();
+    KeptRecord record(const SpawnRequest& request, const CompiledCage& compiled) const;
+    void take_over(const KeptRecord& record, const wire::Attached& state);
+    void kill_shim();
+    static std::function<asio::awaitable<UniqueFd>(SocketSpec, std::string)> binder(
+        const std::shared_ptr<Cage>& cage
+    );
     static asio::awaitable<void> watch_wall(std::shared_ptr<Cage> self);
     static asio::awaitable<void> watch_use(std::shared_ptr<Cage> self);
     static asio::awaitable<void> sample(std::shared_ptr<Cage> self);
@@ -127,7 +151,9 @@ private:
     void on_packet(Packet packet);
     void on_denied_call(const wire::DeniedCall& call);
     void on_bound(const wire::Bound& bound, Packet packet);
-    asio::awaitable<UniqueFd> request_socket(wire::BindSpec spec, std::string what);
+    asio::awaitable<UniqueFd> request_socket(
+        wire::BindSpec spec, std::string name, std::string what
+    );
     UniqueFd take_outgoing(Loopback family);
     void finish();
     void end_by_limit(std::string limit, std::string reason, std::string detail);
@@ -145,7 +171,17 @@ private:
     CageReport report_;
     UniqueFd stdin_, stdout_, stderr_, signals_;
     asio::posix::stream_descriptor control_;
-    Child shim_;  ///< or the bare command
+    Child shim_;             ///< or the bare command
+    UniqueFd adopted_shim_;  ///< pidfd of a shim that another daemon started
+    std::unique_ptr<RunnerStreams> streams_;
+    ShimStreams* kept_ = nullptr;  ///< streams_, where the shim keeps them
+    std::deque<std::string> outbox_;
+    Notifier outbox_ready_;
+    std::vector<std::string> taken_tags_;
+    std::optional<std::chrono::milliseconds> alone_;
+    bool ended_alone_ = false;
+    bool left_ = false;
+    std::string socket_;  ///< of a shim that outlives us; removed when the shim has ended
     bool bare_ = false;
     bool frozen_ = false;
     pid_t init_pid_ = -1;
@@ -169,7 +205,7 @@ private:
     std::string workspace_;              ///< folder of the host
     std::vector<std::string> writable_;  ///< places in the cage
     std::vector<std::string> places_;    ///< of every mount of the cage
-    std::vector<Unheld> unheld_;
+    std::vector<UnheldPath> unheld_;
     std::shared_ptr<OutputPace> pace_;                  ///< null: output is not limited
     std::vector<std::pair<UniqueFd, UniqueFd>> paced_;  ///< pipes that wait for their relay
     OutgoingStock outgoing_;
@@ -177,6 +213,7 @@ private:
     std::function<void()> on_sockets_;
     std::function<asio::awaitable<void>()> detach_;  ///< from the gatekeeper
     Completion started_;                             ///< the runner runs, or the launch failed
+    Completion emptied_;                             ///< no process is left, or the shim is gone
     Completion ended_;
 };
 

@@ -264,6 +264,17 @@ CageCgroup CageCgroup::create(
     return out;
 }
 
+std::optional<CageCgroup> CageCgroup::adopt(const CgroupPlace& place, const CageId& id) {
+    CageCgroup out;
+    out.backend_ = place.backend;
+    for (const auto& [name, parent] : place.folders) {
+        auto folder = parent + "/" + id.str();
+        if (::access(folder.c_str(), F_OK) == 0) out.folders_[name] = std::move(folder);
+    }
+    if (out.folders_.empty()) return std::nullopt;
+    return out;
+}
+
 CageCgroup::~CageCgroup() {
     for (const auto& [name, folder] : folders_) (void)::rmdir(folder.c_str());
 }

@@ -56,6 +56,9 @@ public:
     /// Throws Error{io} naming the file that could not be written.
     static CageCgroup create(const CgroupPlace& place, const CageId& id, const CageLimits& limits);
 
+    /// The one that an earlier daemon made; nothing when it is not there.
+    static std::optional<CageCgroup> adopt(const CgroupPlace& place, const CageId& id);
+
     CageCgroup(CageCgroup&&) = default;
     CageCgroup& operator=(CageCgroup&&) = default;
     ~CageCgroup();

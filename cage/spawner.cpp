@@ -11,6 +11,7 @@
 #include "cage/native/plan.hpp"
 #include "cage/output_pace.hpp"
 #include "cage/podman/plan.hpp"
+#include "cage/prepared.hpp"
 #include "cage/require.hpp"
 
 #include <algorithm>
@@ -118,13 +119,6 @@ std::string search_path(const std::string& name, const std::string& folder) {
     throw Error(Errc::not_found, fmt::format("execute \"{}\": no such program", name));
 }
 
-/// Plain function, so that the lambda which calls it holds no coroutine state (rule C4).
-asio::awaitable<UniqueFd> bind_later(std::weak_ptr<Cage> weak, SocketSpec spec) {
-    auto cage = weak.lock();
-    if (!cage) throw Error(Errc::unavailable, "the cage has ended");
-    co_return co_await cage->bind(std::move(spec));
-}
-
 /// Empty when no absolute folder of PATH has it; `name` begins with a slash.
 std::string find_in_path(const char* name) {
     const char* path = std::getenv("PATH");
@@ -179,21 +173,7 @@ asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn(SpawnRequest request) {
     co_return co_await spawn_caged(std::move(request));
 }
 
-/// Everything that one launch consists of, from pure compilation to open descriptors.
-struct Prepared {
-    CageSpec spec;
-    CompiledCage compiled;
-    std::vector<UniqueFd> owned;
-    std::vector<int> fds;
-    wire::Launch launch;
-};
-
 namespace {
-
-void add_fd(Prepared& prepared, UniqueFd fd) {
-    prepared.fds.push_back(fd.get());
-    prepared.owned.push_back(std::move(fd));
-}
 
 void fill_launch(Prepared& prepared, const SpawnerPaths& paths) {
     auto& launch = prepared.launch;
@@ -298,13 +278,14 @@ asio::awaitable<std::shared_ptr<Cage>> Spawner::spawn_caged(SpawnRequest request
     attach_when_bound(cage, request.policy.net, prepared.compiled.net);
     cage->detach_ = [this, id = cage->id_] { return gatekeeper_.detach(id); };
     remember(cage);
-    tasks_.spawn("cage " + cage->id_.str(), Cage::serve(cage));
+    serve(cage);
     const bool answered = co_await cage->started_.wait_for(kStartWait);
     if (answered && cage->runner_pid_ > 0) {
         watch(cage);
         co_return cage;
     }
-    const auto said = complaint(cage->stderr_);
+    const auto said =
+        cage->kept_ != nullptr ? cage->kept_->take_all(Stream::err) : complaint(cage->stderr_);
     co_await cage->stop(std::chrono::milliseconds{0});
     if (!answered) throw Error(Errc::timeout, "start the cage: the shim does not answer");
     throw launch_error(
@@ -339,6 +320,7 @@ void Spawner::prepare(const SpawnRequest& request, Cage& cage, Prepared& prepare
         }
     }
     fill_launch(prepared, paths_);
+    if (request.keep) add_keep(request, cage, prepared);
 }
 
 void Spawner::add_pipes(const SpawnRequest& request, Cage& cage, Prepared& prepared) {
@@ -348,16 +330,20 @@ void Spawner::add_pipes(const SpawnRequest& request, Cage& cage, Prepared& prepa
         auto in = make_pipe(Direction::to_cage);
         auto out = make_pipe(Direction::from_cage);
         auto err = make_pipe(Direction::from_cage);
-        cage.stdin_ = std::move(in.ours);
-        cage.stdout_ = cage.paced(std::move(out.ours));
-        cage.stderr_ = cage.paced(std::move(err.ours));
+        if (request.keep) {
+            for (auto* end : {&in, &out, &err}) prepared.kept.push_back(std::move(end->ours));
+        } else {
+            cage.stdin_ = std::move(in.ours);
+            cage.stdout_ = cage.paced(std::move(out.ours));
+            cage.stderr_ = cage.paced(std::move(err.ours));
+        }
         add_fd(prepared, std::move(in.theirs));
         add_fd(prepared, std::move(out.theirs));
         add_fd(prepared, std::move(err.theirs));
     }
     if (request.signal_pipe) {
         auto signals = make_pipe(Direction::from_cage);
-        cage.signals_ = std::move(signals.ours);
+        (request.keep ? prepared.kept.emplace_back() : cage.signals_) = std::move(signals.ours);
         add_fd(prepared, std::move(signals.theirs));
     }
 }
@@ -419,7 +405,7 @@ void Spawner::attach_when_bound(
             self->outgoing_.put(std::move(self->sockets_.back()));
             self->sockets_.pop_back();
         }
-        auto later = [weak](SocketSpec spec) { return bind_later(weak, std::move(spec)); };
+        auto later = Cage::binder(self);
         auto sockets = std::exchange(self->sockets_, {});
         try {
             gatekeeper.attach(
@@ -490,7 +476,7 @@ void Spawner::remember(const std::shared_ptr<Cage>& cage) {
 asio::awaitable<void> Spawner::close() {
     std::vector<std::shared_ptr<Cage>> live;
     for (const auto& weak : cages_)
-        if (auto cage = weak.lock()) live.push_back(std::move(cage));
+        if (auto cage = weak.lock(); cage && !cage->left_) live.push_back(std::move(cage));
     for (const auto& cage : live) cage->kill_now();
     for (const auto& cage : live) co_await cage->wait();
     co_await tasks_.close();

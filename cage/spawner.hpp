@@ -29,6 +29,16 @@ struct StdioFds {
     bool terminal = false;
 };
 
+/// A cage that goes on when this daemon dies, until another one adopts it.
+struct KeepCage {
+    std::string folder;  ///< of the host (0700, ours): its socket is made there
+    std::string owner;   ///< any text: what the next daemon must know of whose it is
+    /// Output is rather dropped than waited for when no daemon is there and the spool is full.
+    bool lossy_output = false;
+    ByteCount spool{std::uint64_t{16} << 20U};  ///< most bytes kept of each stream
+    std::chrono::seconds orphan_ttl{3600};      ///< how long it goes on alone
+};
+
 struct SpawnRequest {
     CageId id;
     CagePolicy policy;
@@ -43,6 +53,7 @@ struct SpawnRequest {
     std::string kept_home;
     bool signal_pipe = false;  ///< descriptor 3 of the runner is Cage::take_signals()
     std::optional<StdioFds> inherit;
+    std::optional<KeepCage> keep;  ///< not with `inherit`, nor for a disabled policy
 };
 
 /// What holds a cage, in words for the cage card.
@@ -80,6 +91,10 @@ struct SpawnerHooks {
 /// Starts cages. Lives on the control thread; `co_await close()` before destruction.
 class Spawner {
 public:
+    /// A shim of an earlier daemon that has answered.
+    struct Found;
+    using FoundPtr = std::shared_ptr<Found>;
+
     Spawner(
         asio::any_io_executor executor, SpawnerPaths paths, Gatekeeper& gatekeeper,
         SpawnerHooks hooks
@@ -93,11 +108,24 @@ public:
     /// host without user namespaces, io for a step that failed (naming it).
     asio::awaitable<std::shared_ptr<Cage>> spawn(SpawnRequest request);
 
+    /// Connects to every shim in `folder`. Sockets without one are removed; what is no shim of ours
+    /// (a stranger, another version) is left alone and told in the log.
+    asio::awaitable<std::vector<FoundPtr>> find_kept(std::string folder);
+    /// Takes such a cage over: with its network, its limits and its streams. Throws Error when
+    /// something of it cannot be taken over; it is then killed.
+    std::shared_ptr<Cage> adopt(FoundPtr found);
+    /// Ends one that nobody wants.
+    void dismiss(FoundPtr found);
+
     /// Throws Error{unavailable} naming the program that is missing.
     const HostFacts& host();
     const SpawnerPaths& paths() const noexcept { return paths_; }
 
-    /// Ends every cage at once and returns when none is left.
+    /// Lets go of every cage that is kept: they go on, and the next daemon finds them.
+    void leave_kept();
+
+    /// Ends every cage at once and returns when none is left. Those whose end nobody has released
+    /// keep their shim, so that the next daemon hears of it.
     asio::awaitable<void> close();
 
 private:
@@ -108,6 +136,9 @@ private:
     void prepare(const SpawnRequest& request, Cage& cage, Prepared& prepared);
     static void add_pipes(const SpawnRequest& request, Cage& cage, Prepared& prepared);
     static void add_layers(const SpawnRequest& request, Cage& cage, Prepared& prepared);
+    void serve(const std::shared_ptr<Cage>& cage);
+
+    void add_keep(const SpawnRequest& request, Cage& cage, Prepared& prepared);
     void start_shim(const SpawnRequest& request, Cage& cage, const Prepared& prepared);
     void attach_when_bound(
         const std::shared_ptr<Cage>& cage, std::vector<NetRule> rules, NetPlan plan

@@ -98,7 +98,10 @@ void Cage::end_by_limit(std::string limit, std::string reason, std::string detai
 
 asio::awaitable<void> Cage::watch_wall(std::shared_ptr<Cage> self) {
     const auto wall = *self->limits_.wall;
-    if (co_await self->ended_.wait_for(wall)) co_return;
+    const auto lived = std::chrono::steady_clock::now() - self->started_at_;
+    const auto left = wall - std::chrono::duration_cast<std::chrono::milliseconds>(lived);
+    const bool ended = co_await self->ended_.wait_for(left);
+    if (ended) co_return;
     auto detail = fmt::format("ran longer than {} ms", wall.count());
     self->end_by_limit("wall", "wall", std::move(detail));
 }

@@ -75,6 +75,7 @@ Gatekeeper::CageNet::CageNet(SessionServices services, const GatekeeperHooks& ho
     context_.budget->pace.limit(services.config.bytes_per_second);
     for (std::size_t i = 0; i < parts.sockets.size(); ++i)
         listen(std::move(parts.sockets[i]), parts.plan.sockets[i], parts.plan.targets[i]);
+    restore(std::move(parts.restored));
     if (parts.packet) {
         (void)filter_attempts(parts.packet.get());
         scope_.spawn(
@@ -264,8 +265,26 @@ asio::awaitable<void> Gatekeeper::CageNet::allow(NetRule rule) {
         throw Error(Errc::unavailable, "net rule \"" + rule.text + "\": no listener could be made");
 }
 
+void Gatekeeper::CageNet::restore(std::vector<Restored> restored) {
+    restored_ = std::move(restored);
+    std::vector<std::string> names;
+    for (const auto& each : restored_) {
+        if (each.name.empty() || !names_.restore(each.name, each.spec.address)) continue;
+        if (std::ranges::find(names, each.name) == names.end()) names.push_back(each.name);
+    }
+    for (auto& name : names) scope_.spawn("restore a name", ensure_name(std::move(name)));
+}
+
+asio::awaitable<UniqueFd> Gatekeeper::CageNet::obtain(SocketSpec spec, std::string name) {
+    const auto found = std::ranges::find(restored_, spec, &Restored::spec);
+    if (found == restored_.end()) co_return co_await bind_later_(std::move(spec), std::move(name));
+    auto socket = std::move(found->socket);
+    restored_.erase(found);
+    co_return std::move(socket);
+}
+
 asio::awaitable<void> Gatekeeper::CageNet::listen_now(SocketSpec spec, SocketTarget target) {
-    auto socket = co_await bind_later_(spec);
+    auto socket = co_await obtain(spec, {});
     if (!socket) throw Error(Errc::unavailable, "no listener on " + spec.address + " in the cage");
     listen(std::move(socket), spec, std::move(target));
 }
@@ -331,7 +350,7 @@ asio::awaitable<void> Gatekeeper::CageNet::ensure_name(std::string name) {
     const NamingTurn turn(naming_, name, scope_.executor());
     try {
         for (const auto& item : names_.missing(name)) {
-            auto socket = co_await bind_later_(item.spec);
+            auto socket = co_await obtain(item.spec, name);
             if (socket) listen(std::move(socket), item.spec, item.target);
         }
     } catch (const Error& error) {

@@ -26,6 +26,7 @@ public:
         std::vector<UniqueFd> sockets;
         UniqueFd packet;
         BindLater bind_later;
+        std::vector<Restored> restored;
     };
 
     CageNet(SessionServices services, const GatekeeperHooks& hooks, Parts parts);
@@ -47,6 +48,9 @@ private:
     std::optional<SessionTarget> target_of(int connection, const SocketTarget& target);
     void session_ended(NetworkLog::Id id, Connection connection);
     asio::awaitable<void> listen_now(SocketSpec spec, SocketTarget target);
+    /// A listener of an earlier daemon, or a new one from the shim.
+    asio::awaitable<UniqueFd> obtain(SocketSpec spec, std::string name);
+    void restore(std::vector<Restored> restored);
     Expectation expectation_of(const SessionTarget& target, const std::vector<NetRule>& rules);
     void deny_limit(std::string what);
     std::optional<std::string> answer_now(const DnsQuery& query);
@@ -62,6 +66,7 @@ private:
     const GatekeeperHooks& hooks_;
     CageId cage_;
     BindLater bind_later_;
+    std::vector<Restored> restored_;
     NameTable names_;
     std::map<std::string, std::shared_ptr<Naming>> naming_;
     DenialLog denials_;

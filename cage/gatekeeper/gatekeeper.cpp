@@ -69,7 +69,7 @@ void Gatekeeper::check(const std::vector<NetRule>& rules) const {
 
 void Gatekeeper::attach(
     CageId cage, std::vector<NetRule> rules, NetPlan plan, std::vector<UniqueFd> sockets,
-    UniqueFd packet, BindLater bind_later
+    UniqueFd packet, BindLater bind_later, std::vector<Restored> restored
 ) {
     if (closing_) throw Error(Errc::busy, "the gatekeeper is closing: " + cage.str());
     if (cages_.contains(cage)) throw Error(Errc::conflict, "cage is attached: " + cage.str());
@@ -86,7 +86,8 @@ void Gatekeeper::attach(
         std::move(plan),
         std::move(sockets),
         std::move(packet),
-        std::move(bind_later)
+        std::move(bind_later),
+        std::move(restored)
     };
     auto made = std::make_shared<CageNet>(
         SessionServices{executor_, config_, *resolver_, *opener_, *plane_, scratch_}, hooks_,

@@ -26,8 +26,14 @@ class UpstreamOpener;
 class Gatekeeper {
 public:
     /// Asks the shim to bind one more listener in the cage's namespace (wildcard names, live
-    /// rules).
-    using BindLater = std::function<asio::awaitable<UniqueFd>(SocketSpec)>;
+    /// rules), on the fake address of `name` if it has one.
+    using BindLater = std::function<asio::awaitable<UniqueFd>(SocketSpec, std::string name)>;
+    /// A listener that was bound later for an earlier daemon.
+    struct Restored {
+        SocketSpec spec;
+        std::string name;
+        UniqueFd socket;
+    };
 
     Gatekeeper(asio::any_io_executor executor, GatekeeperConfig config, GatekeeperHooks hooks);
     ~Gatekeeper();
@@ -44,11 +50,13 @@ public:
     /// non-blocking) on the cage's `lo`, or empty: then attempts without a listener are refused
     /// all the same, but not told. `bind_later` may be empty when no rule is a wildcard
     /// and none is added.
+    /// `restored` are listeners of a cage that lived before, in the order in which they were bound:
+    /// their names have the fake addresses that programs in the cage remember.
     /// Throws Error{invalid} when the counts differ and what check() throws, Error{conflict} when
     /// the cage is attached.
     void attach(
         CageId cage, std::vector<NetRule> rules, NetPlan plan, std::vector<UniqueFd> sockets,
-        UniqueFd packet, BindLater bind_later
+        UniqueFd packet, BindLater bind_later, std::vector<Restored> restored = {}
     );
 
     /// Allows one thing more to a running cage: its name gets a fake address and listeners, its

@@ -92,6 +92,26 @@ bool NameTable::allocate(const std::string& name) {
     return true;
 }
 
+bool NameTable::restore(const std::string& name, const std::string& fake) {
+    const auto is = [&](const NameEntry& entry) {
+        return entry.fake_v4 == fake || entry.fake_v6 == fake;
+    };
+    if (const auto* known = find(name)) return is(*known);
+    // A number whose name was never bound stays unused.
+    for (auto number = names_.size(); number < kMaxNames; ++number) {
+        auto entry = fake_addresses(name, number);
+        if (!is(entry)) continue;
+        while (names_.size() < number) {
+            auto unused = fake_addresses("?" + std::to_string(names_.size()), names_.size());
+            names_.emplace(unused.name, unused);
+        }
+        remember(fakes_, entry);
+        names_.emplace(name, std::move(entry));
+        return true;
+    }
+    return false;
+}
+
 std::vector<NetRule> NameTable::rules_for(std::size_t index, const std::string& name) const {
     const auto& base = rules_.at(index);
     std::vector<NetRule> out;

@@ -49,6 +49,10 @@ public:
     /// Gives `name` the next fake address unless it has one; false when the cage has its share.
     bool allocate(const std::string& name);
 
+    /// Gives `name` the very fake address that it had for an earlier daemon; names are restored in
+    /// the order in which they got theirs. False for what is no such address, or another's.
+    bool restore(const std::string& name, const std::string& fake);
+
     /// The rules that speak about connections to `name` on the listener of rule `index`: an
     /// allowlist allows what any of them allows.
     std::vector<NetRule> rules_for(std::size_t index, const std::string& name) const;

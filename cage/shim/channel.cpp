@@ -35,7 +35,7 @@ void take_control(msghdr& message, Packet& out) {
 
 }  // namespace
 
-bool send_packet(int socket, std::string_view bytes, const std::vector<int>& fds) {
+bool send_packet(int socket, std::string_view bytes, const std::vector<int>& fds, Wait wait) {
     if (fds.size() > wire::kMaxFds || bytes.size() > wire::kMaxFrame) {
         errno = EMSGSIZE;
         return false;
@@ -55,7 +55,8 @@ bool send_packet(int socket, std::string_view bytes, const std::vector<int>& fds
         std::memcpy(CMSG_DATA(c), fds.data(), sizeof(int) * fds.size());
     }
     ssize_t sent = 0;
-    do sent = ::sendmsg(socket, &message, MSG_NOSIGNAL);
+    const int flags = MSG_NOSIGNAL | (wait == Wait::no ? MSG_DONTWAIT : 0);
+    do sent = ::sendmsg(socket, &message, flags);
     while (sent < 0 && errno == EINTR);
     return sent >= 0;
 }

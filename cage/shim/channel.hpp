@@ -18,8 +18,13 @@ struct Packet {
 
 enum class Received { packet, again, closed };
 
-/// Sends one packet with descriptors; false with errno set. Never raises SIGPIPE.
-bool send_packet(int socket, std::string_view bytes, const std::vector<int>& fds = {});
+enum class Wait { yes, no };
+
+/// Sends one packet with descriptors; false with errno set: EAGAIN when it would have had to wait
+/// and may not. Never raises SIGPIPE.
+bool send_packet(
+    int socket, std::string_view bytes, const std::vector<int>& fds = {}, Wait wait = Wait::yes
+);
 
 /// Receives one packet of at most wire::kMaxFrame bytes; what is cut off counts as `closed`,
 /// because the peer then does not speak our protocol. Descriptors arrive with CLOEXEC.

@@ -1,90 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "cage/shim/protocol.hpp"
-
-#include <type_traits>
+#include "cage/shim/codec.hpp"
 
 namespace volary::cage::wire {
 namespace {
-
-class Writer {
-public:
-    explicit Writer(Type type) {
-        integer(kVersion);
-        integer(static_cast<std::uint8_t>(type));
-    }
-
-    template <class T>
-    void integer(T value) {
-        auto bits = static_cast<std::make_unsigned_t<T>>(value);
-        for (std::size_t i = 0; i < sizeof(T); ++i) {
-            out_.push_back(static_cast<char>(bits & 0xffU));
-            if constexpr (sizeof(T) > 1) bits = static_cast<decltype(bits)>(bits >> 8U);
-        }
-    }
-    void flag(bool value) { integer(static_cast<std::uint8_t>(value ? 1 : 0)); }
-    void text(std::string_view value) {
-        integer(static_cast<std::uint32_t>(value.size()));
-        out_.append(value);
-    }
-    template <class List, class Each>
-    void list(const List& items, Each each) {
-        integer(static_cast<std::uint32_t>(items.size()));
-        for (const auto& item : items) each(item);
-    }
-    std::string take() { return std::move(out_); }
-
-private:
-    std::string out_;
-};
-
-/// Reads in order; after the first fault every value is empty and good() is false.
-class Reader {
-public:
-    Reader(std::string_view frame, Type type) : rest_(frame) {
-        good_ = type_of(frame) == type && frame.size() <= kMaxFrame;
-        if (good_) rest_.remove_prefix(2);
-    }
-
-    template <class T>
-    T integer() {
-        if (!good_ || rest_.size() < sizeof(T)) {
-            good_ = false;
-            return {};
-        }
-        std::make_unsigned_t<T> bits = 0;
-        for (std::size_t i = 0; i < sizeof(T); ++i) {
-            const auto byte =
-                static_cast<std::make_unsigned_t<T>>(static_cast<unsigned char>(rest_[i]));
-            bits =
-                static_cast<decltype(bits)>(bits | static_cast<decltype(bits)>(byte << (8U * i)));
-        }
-        rest_.remove_prefix(sizeof(T));
-        return static_cast<T>(bits);
-    }
-    bool flag() { return integer<std::uint8_t>() != 0; }
-    std::string text() {
-        const auto size = integer<std::uint32_t>();
-        if (!good_ || size > rest_.size()) {
-            good_ = false;
-            return {};
-        }
-        std::string out(rest_.substr(0, size));
-        rest_.remove_prefix(size);
-        return out;
-    }
-    template <class Each>
-    void list(Each each) {
-        const auto count = integer<std::uint32_t>();
-        if (count > kMaxList) good_ = false;
-        for (std::uint32_t i = 0; good_ && i < count; ++i) each();
-    }
-    /// True when everything was there and nothing is left.
-    bool done() const noexcept { return good_ && rest_.empty(); }
-
-private:
-    std::string_view rest_;
-    bool good_ = false;
-};
 
 void put(Writer& out, const Argument& argument) {
     out.integer(static_cast<std::uint8_t>(argument.kind));
@@ -97,20 +15,6 @@ Argument get_argument(Reader& in) {
     out.kind = static_cast<Argument::Kind>(in.integer<std::uint8_t>());
     out.text = in.text();
     out.index = in.integer<std::uint16_t>();
-    return out;
-}
-
-void put(Writer& out, const BindSpec& spec) {
-    out.integer(static_cast<std::uint8_t>(spec.kind));
-    out.text(spec.address);
-    out.integer(spec.port);
-}
-
-BindSpec get_bind_spec(Reader& in) {
-    BindSpec out;
-    out.kind = static_cast<BindSpec::Kind>(in.integer<std::uint8_t>());
-    out.address = in.text();
-    out.port = in.integer<std::uint16_t>();
     return out;
 }
 
@@ -177,10 +81,33 @@ Overlay get_overlay(Reader& in) {
     return out;
 }
 
-template <class T>
-std::optional<T> finish(const Reader& in, T message) {
-    if (!in.done()) return std::nullopt;
-    return message;
+void put(Writer& out, const std::optional<Keep>& keep) {
+    out.flag(keep.has_value());
+    if (!keep) return;
+    out.integer(keep->input);
+    for (const auto index : keep->outputs) out.integer(index);
+    for (const bool lossy : keep->lossy) out.flag(lossy);
+    out.integer(keep->listener);
+    out.integer(keep->folder);
+    out.integer(keep->record);
+    out.integer(keep->spool);
+    out.integer(keep->output_rate);
+    out.integer(keep->orphan_seconds);
+}
+
+std::optional<Keep> get_keep(Reader& in) {
+    if (!in.flag()) return std::nullopt;
+    Keep out;
+    out.input = in.integer<std::uint16_t>();
+    for (auto& index : out.outputs) index = in.integer<std::uint16_t>();
+    for (auto& lossy : out.lossy) lossy = in.flag();
+    out.listener = in.integer<std::uint16_t>();
+    out.folder = in.integer<std::uint16_t>();
+    out.record = in.integer<std::uint16_t>();
+    out.spool = in.integer<std::uint64_t>();
+    out.output_rate = in.integer<std::uint64_t>();
+    out.orphan_seconds = in.integer<std::uint32_t>();
+    return out;
 }
 
 }  // namespace
@@ -204,6 +131,7 @@ std::string encode(const Launch& message) {
     out.list(message.launcher, [&](auto& word) { out.text(word); });
     out.list(message.overlays, [&](auto& o) { put(out, o); });
     out.flag(message.notify);
+    put(out, message.keep);
     return out.take();
 }
 
@@ -222,6 +150,7 @@ std::optional<Launch> decode_launch(std::string_view frame) {
     in.list([&] { out.launcher.push_back(in.text()); });
     in.list([&] { out.overlays.push_back(get_overlay(in)); });
     out.notify = in.flag();
+    out.keep = get_keep(in);
     return finish(in, std::move(out));
 }
 
@@ -229,6 +158,7 @@ std::string encode(const Bind& message) {
     Writer out(Type::bind);
     out.integer(message.request);
     put(out, message.socket);
+    out.text(message.name);
     return out.take();
 }
 
@@ -237,6 +167,7 @@ std::optional<Bind> decode_bind(std::string_view frame) {
     Bind out;
     out.request = in.integer<std::uint32_t>();
     out.socket = get_bind_spec(in);
+    out.name = in.text();
     return finish(in, std::move(out));
 }
 
@@ -270,56 +201,37 @@ std::optional<Sockets> decode_sockets(std::string_view frame) {
 
 std::string encode(const Started& message) {
     Writer out(Type::started);
-    out.integer(message.runner);
-    out.integer(message.init);
-    out.integer(message.net_setup_us);
+    put(out, message);
     return out.take();
 }
 
 std::optional<Started> decode_started(std::string_view frame) {
     Reader in(frame, Type::started);
-    Started out;
-    out.runner = in.integer<std::int32_t>();
-    out.init = in.integer<std::int32_t>();
-    out.net_setup_us = in.integer<std::uint32_t>();
+    const auto out = get_started(in);
     return finish(in, out);
 }
 
 std::string encode(const Exited& message) {
     Writer out(Type::exited);
-    out.integer(message.code);
-    out.integer(message.signal);
-    out.integer(message.user_us);
-    out.integer(message.system_us);
-    out.integer(message.max_rss_kb);
+    put(out, message);
     return out.take();
 }
 
 std::optional<Exited> decode_exited(std::string_view frame) {
     Reader in(frame, Type::exited);
-    Exited out;
-    out.code = in.integer<std::int32_t>();
-    out.signal = in.integer<std::int32_t>();
-    out.user_us = in.integer<std::uint64_t>();
-    out.system_us = in.integer<std::uint64_t>();
-    out.max_rss_kb = in.integer<std::uint64_t>();
+    const auto out = get_exited(in);
     return finish(in, out);
 }
 
 std::string encode(const Failed& message) {
     Writer out(Type::failed);
-    out.text(message.step);
-    out.text(message.subject);
-    out.integer(message.error);
+    put(out, message);
     return out.take();
 }
 
 std::optional<Failed> decode_failed(std::string_view frame) {
     Reader in(frame, Type::failed);
-    Failed out;
-    out.step = in.text();
-    out.subject = in.text();
-    out.error = in.integer<std::int32_t>();
+    auto out = get_failed(in);
     return finish(in, std::move(out));
 }
 

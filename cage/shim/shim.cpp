@@ -3,6 +3,7 @@
 
 #include "cage/init/sync.hpp"
 #include "cage/shim/live_bind.hpp"
+#include "cage/shim/monotonic.hpp"
 #include "cage/shim/network.hpp"
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fcntl.h>
+#include <iterator>
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
@@ -18,18 +20,13 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 namespace volary::cage {
 namespace {
 
-std::uint64_t now_us() {
-    timespec now{};
-    ::clock_gettime(CLOCK_MONOTONIC, &now);
-    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000U +
-           static_cast<std::uint64_t>(now.tv_nsec) / 1'000U;
-}
+/// Kinds of refused calls that wait for a daemon.
+constexpr std::size_t kMaxUntold = 64;
 
 UniqueFd open_pid(pid_t pid) {
     return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
@@ -79,7 +76,14 @@ int Shim::run() {
     }
     (void)drop_capabilities();
     loop();
+    if (keep_ && !failed_) return 0;
     tell(notifier_.finish());
+    if (keep_) {
+        // What the program that should have built the cage said about it.
+        streams_.finish(true);
+        streams_.resume({wire::Stream::err, 0, wire::kMaxPiece});
+        (void)streams_.send(control_.get());
+    }
     return send_packet(control_.get(), wire::encode(exited_)) ? 0 : 1;
 }
 
@@ -107,6 +111,8 @@ StepResult Shim::launch() {
     if (!request) return StepError{"read launch", "not a launch request of this version", 0};
     if (request->keep_session) ignore_terminal_signals();
     notify_ = request->notify;
+    if (request->keep)
+        if (auto failed = keep(*request->keep, packet.fds)) return failed;
     // The cage is built while its network is: volary-init waits for our word before it executes
     // the runner, so the two need no order.
     if (auto failed = start_cage(*request, std::move(packet.fds), launched_)) return failed;
@@ -139,54 +145,65 @@ StepResult Shim::hand_over_sockets(const std::vector<wire::BindSpec>& specs) {
         if (!send_packet(control_.get(), wire::encode(message), numbers))
             return step_error("send sockets");
     }
+    packet_ = std::move(sockets.back());
+    for (std::size_t i = 0; i < specs.size(); ++i) hold({specs[i], {}}, std::move(sockets[i]));
     return {};
 }
 
 void Shim::loop() {
     reap();
-    while (!gone_) {
+    while (!over(now_us() / 1000)) {
         const auto now = now_us() / 1000;
-        pollfd waits[4] = {
+        const auto talk = static_cast<short>(blocked_ ? POLLIN | POLLOUT : POLLIN);
+        pollfd waits[5 + Streams::kPolls] = {
             {children_.get(), POLLIN, 0},
-            {control_.get(), POLLIN, 0},
+            {control_.get(), talk, 0},
             {launched_.sync.get(), POLLIN, 0},
-            {notifier_.poll_fd(now), POLLIN, 0}
+            {notifier_.poll_fd(now), POLLIN, 0},
+            {listener_.get(), POLLIN, 0}
         };
-        if (::poll(waits, 4, notifier_.poll_wait(now)) < 0 && errno != EINTR) kill_all();
+        streams_.fill(waits + 5, attached(), now);
+        if (::poll(waits, std::size(waits), wait_ms(now)) < 0 && errno != EINTR) kill_all();
         tell(notifier_.serve(waits[3].revents, now_us() / 1000));
         if (waits[2].revents != 0) on_sync();
-        if (waits[1].revents != 0) on_control();
+        if ((waits[1].revents & ~POLLOUT) != 0) on_control();
+        if (waits[4].revents != 0) on_listener();
+        streams_.serve(waits + 5, attached(), now);
         if (waits[0].revents != 0) reap();
+        if (keep_ && attached()) blocked_ = streams_.send(control_.get());
     }
 }
 
 void Shim::on_control() {
     Packet packet;
     const auto got = receive_packet(control_.get(), packet);
-    if (got == Received::packet) return on_command(packet);
+    if (got == Received::packet) return on_command(std::move(packet));
     if (got == Received::again) return;
     control_.reset();  // poll() skips a negative descriptor.
+    if (keep_) return daemon_gone();
     kill_all();
 }
 
-void Shim::on_command(const Packet& packet) {
+void Shim::on_command(Packet packet) {
     if (const auto bind = wire::decode_bind(packet.bytes)) return on_bind(*bind);
     if (const auto mount = wire::decode_mount(packet.bytes)) return on_mount(*mount, packet);
     if (const auto signal = wire::decode_signal(packet.bytes)) {
         (void)send_to(runner_, signal->number);
         return;
     }
-    if (wire::type_of(packet.bytes) == wire::Type::kill) kill_all();
+    if (wire::type_of(packet.bytes) == wire::Type::kill) return kill_all();
+    if (keep_) on_keep_command(std::move(packet));
 }
 
 void Shim::on_bind(const wire::Bind& bind) {
     // On the host it would be a socket of the host.
     errno = EOPNOTSUPP;
-    const auto socket = place_ == Place::host ? UniqueFd() : bind_socket(bind.socket);
+    auto socket = place_ == Place::host ? UniqueFd() : bind_socket(bind.socket);
     const wire::Bound answer{bind.request, socket ? 0 : errno};
     std::vector<int> numbers;
     if (socket) numbers.push_back(socket.get());
     (void)send_packet(control_.get(), wire::encode(answer), numbers);
+    hold({bind.socket, bind.name}, std::move(socket));
 }
 
 void Shim::on_mount(const wire::Mount& mount, const Packet& packet) {
@@ -205,7 +222,9 @@ void Shim::on_sync() {
     if (got == Received::closed) {
         launched_.sync.reset();
         // The runner's exec closed it: from here on it runs.
-        if (runner_ && !failed_) (void)send_packet(control_.get(), wire::encode(started_));
+        if (!runner_ || failed_) return;
+        running_ = true;
+        (void)send_packet(control_.get(), wire::encode(started_));
         return;
     }
     const char kind = packet.bytes.front();
@@ -254,7 +273,14 @@ void Shim::on_init_failed(std::string_view message) {
 }
 
 void Shim::tell(const std::vector<wire::DeniedCall>& calls) {
-    for (const auto& call : calls) (void)send_packet(control_.get(), wire::encode(call));
+    for (const auto& call : calls) {
+        if (keep_ && !attached())
+            untold_.push_back(call);
+        else
+            (void)send_packet(control_.get(), wire::encode(call));
+    }
+    // Each is a kind of call with its count: more kinds than that nobody reads.
+    while (untold_.size() > kMaxUntold) untold_.pop_front();
 }
 
 void Shim::reap() {
@@ -279,6 +305,10 @@ void Shim::reap() {
         exited_.user_us = to_us(used.ru_utime);
         exited_.system_us = to_us(used.ru_stime);
         exited_.max_rss_kb = static_cast<std::uint64_t>(used.ru_maxrss);
+        if (!keep_ || failed_) return;
+        streams_.finish(attached());
+        tell(notifier_.finish());
+        if (attached()) (void)send_packet(control_.get(), wire::encode(exited_));
         return;
     }
     if (killing_) kill_all();
@@ -316,9 +346,8 @@ void Shim::kill_all() {
 void Shim::fail(const StepError& error) {
     if (failed_) return;
     failed_ = true;
-    (void)send_packet(
-        control_.get(), wire::encode(wire::Failed{error.step, error.subject, error.error})
-    );
+    failure_ = wire::Failed{error.step, error.subject, error.error};
+    (void)send_packet(control_.get(), wire::encode(*failure_));
 }
 
 }  // namespace volary::cage

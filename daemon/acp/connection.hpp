@@ -5,12 +5,15 @@
 #include "base/error.hpp"
 #include "base/json.hpp"
 #include "base/unique_fd.hpp"
+#include "daemon/acp/transport.hpp"
 
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 namespace volary::acp {
 
@@ -46,6 +49,21 @@ struct ConnectionLimits {
     std::size_t requests = 64;  ///< requests of the peer in work; reading pauses at that many
 };
 
+/// Where a line of the peer lies in all that it has said, in bytes.
+struct LinePlace {
+    std::uint64_t begin = 0, end = 0;
+};
+
+/// Goes on with a conversation that another process began over the same wire.
+struct ConnectionResume {
+    /// The tags of the lines that the peer has taken, as Transport::write() was given them.
+    std::vector<std::string> taken;
+    std::uint64_t from = 0;  ///< where reading begins
+    /// Lines that end here or before took effect: of these only requests that nobody has answered
+    /// are handled again.
+    std::uint64_t applied = 0;
+};
+
 /// One JSON-RPC 2.0 peer over a pair of descriptors, one JSON value a line (the stdio transport of
 /// the Agent Client Protocol), either side of it.
 ///
@@ -71,6 +89,11 @@ public:
     Connection(
         asio::any_io_executor executor, UniqueFd in, UniqueFd out, ConnectionLimits limits = {}
     );
+    /// Over any wire; with `resume` the calls that were made before keep their ids.
+    Connection(
+        asio::any_io_executor executor, std::unique_ptr<Transport> transport,
+        ConnectionResume resume = {}, ConnectionLimits limits = {}
+    );
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
     ~Connection();
@@ -86,6 +109,19 @@ public:
         std::string method, Json params,
         std::optional<std::chrono::milliseconds> deadline = std::nullopt
     );
+
+    /// What the tag of a call of `method` that was made before carries; nothing when none was.
+    std::optional<std::string> called_before(const std::string& method) const;
+    /// Waits for the answer to that call, like call().
+    asio::awaitable<Json> rejoin(std::string method);
+    /// call() with a word in its tag, for called_before().
+    asio::awaitable<Json> call_noted(std::string method, Json params, std::string note);
+
+    /// The line that the handler which runs now was called for, when it begins; after a call() the
+    /// line of its answer.
+    LinePlace place() const noexcept;
+    /// Where the first line begins whose request was not answered; `otherwise` when all were.
+    std::uint64_t unanswered_from(std::uint64_t otherwise) const;
 
     /// Queues a notification; waits while the outbox is full. Throws Error{unavailable} when the
     /// peer is gone.

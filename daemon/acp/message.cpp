@@ -72,6 +72,7 @@ void LineBuffer::feed(std::string_view bytes) {
     if (overflowed_) return;
     if (start_ > 0 && start_ >= bytes_.size() / 2) {
         bytes_.erase(0, start_);
+        erased_ += start_;
         scanned_ -= start_;
         start_ = 0;
     }

@@ -4,6 +4,7 @@
 #include "base/json.hpp"
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,9 @@ public:
     /// The next whole line, or nothing. Empty lines are skipped.
     std::optional<std::string> next();
 
+    /// Bytes fed so far up to the end of the line that next() gave last.
+    std::uint64_t consumed() const noexcept { return erased_ + start_; }
+
     /// True once a line passed the limit; nothing more comes out then.
     bool overflowed() const noexcept { return overflowed_; }
 
@@ -30,6 +34,7 @@ private:
     std::string bytes_;
     std::size_t start_ = 0;    // of the line that is being cut
     std::size_t scanned_ = 0;  // no newline before this
+    std::uint64_t erased_ = 0;
     bool overflowed_ = false;
 };
 

@@ -9,7 +9,9 @@
 #include "daemon/agent/drivers.hpp"
 #include "daemon/agent/mcp.hpp"
 #include "daemon/agent/output_log.hpp"
+#include "daemon/agent/streams.hpp"
 
+#include <algorithm>
 #include <fstream>
 #include <sstream>
 
@@ -23,6 +25,7 @@ using std::chrono::seconds;
 
 constexpr seconds kGreeting{20};  // a cold start of a large agent on a busy host
 constexpr std::size_t kMaxResult = 64 * 1024;
+constexpr std::uint64_t kMaxUnmarked = std::uint64_t{1} << 20U;  // of a spool of 16 MiB
 constexpr std::size_t kMaxPrompt = 256 * 1024;  // the project file's own limit for a prompt file
 
 constexpr std::string_view kMcpUrl = "http://volary.internal/mcp";
@@ -64,34 +67,91 @@ public:
           clock_(clock),
           stderr_(worker, host, "stderr"),
           stray_(worker, host, "stdout"),
-          agent_(executor, worker.cage->take_stdout(), worker.cage->take_stdin()),
+          agent_(executor, make_stream_transport(worker.cage->streams()), resume_of(worker)),
           scope_(executor, log_task_errors()) {}
 
     asio::awaitable<std::optional<Ending>> run() override {
         listen();
-        scope_.spawn("stderr", stderr_.drain(worker_.cage->take_stderr()));
+        scope_.spawn("stderr", stderr_.drain(cage::Stream::err));
         scope_.spawn("acp", agent_.run());
-        auto hello = acp::make_initialize("volary", VOLARY_VERSION);
-        auto answer = co_await agent_.call(acp::method::kInitialize, std::move(hello), kGreeting);
-        const auto info = acp::parse_initialize_result(answer);
-        co_await open_session(info);
-        if (worker_.stopping) co_return Ending{"stopped", worker_.stop_reason, ""};
-        worker_.cancel = [this] { ask_to_cancel(); };
-        auto prompt = acp::make_prompt(session_, worker_.input);
-        auto ended = co_await agent_.call(acp::method::kSessionPrompt, std::move(prompt));
+        const auto earlier = agent_.called_before(acp::method::kSessionPrompt);
+        auto ended = earlier ? co_await go_on(*earlier) : co_await begin();
+        if (!ended) co_return Ending{"stopped", worker_.stop_reason, ""};
         worker_.cancel = nullptr;
-        host_.end_stream(worker_.origin);
-        co_return ending_of(acp::parse_prompt_result(ended), std::move(last_text_));
+        // Its text is as durable as the lines before the one that ended the turn.
+        host_.end_stream(at(agent_.place().begin));
+        co_return ending_of(acp::parse_prompt_result(*ended), std::move(last_text_));
     }
 
     asio::awaitable<void> close() override {
         worker_.cancel = nullptr;
         co_await agent_.close();
         co_await scope_.close();
+        worker_.on_durable = nullptr;
     }
 
 private:
+    static acp::ConnectionResume resume_of(const Worker& worker) {
+        acp::ConnectionResume out;
+        out.taken = worker.cage->taken_tags();
+        if (!worker.resume) return out;
+        out.from = worker.cage->begins_at(cage::Stream::out);
+        const auto is_prompt = [](const std::string& tag) {
+            return tag.find(acp::method::kSessionPrompt) != std::string::npos;
+        };
+        // What came before the turn did nothing yet: it is gone through from the start.
+        if (std::ranges::any_of(out.taken, is_prompt))
+            out.applied = worker.applied(cage::Stream::out);
+        return out;
+    }
+
+    /// Greets the agent, opens its session and asks; the answer, or nothing when it was stopped
+    /// before that.
+    asio::awaitable<std::optional<Json>> begin() {
+        auto hello = acp::make_initialize("volary", VOLARY_VERSION);
+        auto answer = co_await agent_.call(acp::method::kInitialize, std::move(hello), kGreeting);
+        const auto info = acp::parse_initialize_result(answer);
+        co_await open_session(info);
+        if (worker_.stopping) co_return std::nullopt;
+        worker_.cancel = [this] { ask_to_cancel(); };
+        auto prompt = acp::make_prompt(session_, worker_.input);
+        prompted_ = true;
+        auto ended =
+            co_await agent_.call_noted(acp::method::kSessionPrompt, std::move(prompt), session_);
+        co_return ended;
+    }
+
+    /// Waits for the answer to what an earlier daemon asked.
+    asio::awaitable<std::optional<Json>> go_on(std::string session) {
+        session_ = std::move(session);
+        prompted_ = true;
+        if (worker_.resume) {
+            steps_ = worker_.resume->steps;
+            last_text_ = worker_.resume->last_text;
+        }
+        worker_.cancel = [this] { ask_to_cancel(); };
+        auto ended = co_await agent_.rejoin(acp::method::kSessionPrompt);
+        co_return ended;
+    }
+
+    /// Whose word it is, and that everything before `offset` of the agent's output took effect with
+    /// it. What comes before the turn is not counted: a new daemon goes through it again.
+    Origin at(std::uint64_t offset) const {
+        auto out = worker_.origin;
+        if (prompted_) out.place = worker_.place(cage::Stream::out, offset);
+        return out;
+    }
+
+    void on_durable(cage::Stream stream, std::uint64_t offset) {
+        // A request that was not answered yet is heard again by the next daemon.
+        if (stream == cage::Stream::out) offset = agent_.unanswered_from(offset);
+        worker_.cage->streams().ack(stream, offset);
+    }
+
     void listen() {
+        worker_.on_durable = [this](cage::Stream stream, std::uint64_t offset) {
+            on_durable(stream, offset);
+        };
         agent_.on_request(acp::method::kStep, [this](Json params) {
             return on_step(std::move(params));
         });
@@ -106,7 +166,8 @@ private:
         });
         agent_.on_stray([this](std::string line) {
             if (scope_.closing()) return;
-            scope_.spawn("stray line", stray_.take(std::move(line) + "\n"));
+            const auto place = at(agent_.place().end).place;
+            scope_.spawn("stray line", stray_.take(std::move(line) + "\n", place));
         });
     }
 
@@ -159,23 +220,26 @@ private:
     }
 
     asio::awaitable<Json> on_step(Json params) {
+        const auto place = agent_.place();
         const auto step = acp::parse_step(params);
-        host_.end_stream(worker_.origin);
-        const auto id = StepId::make(clock_);
-        steps_[step.id] = id;
+        host_.end_stream(at(place.begin));
+        // One that an earlier daemon has recorded keeps its id.
+        const auto id = steps_.try_emplace(step.id, StepId::make(clock_)).first->second;
         const auto gate = std::make_shared<Gate>(executor_);
         worker_.gates[id] = gate;
-        StepInfo info{id, step.type, step.name, step.title, step.arguments};
-        const auto decision = co_await pass(gate, std::move(info));
+        StepInfo info{id, step.type, step.name, step.title, step.arguments, step.id};
+        const auto decision = co_await pass(gate, std::move(info), at(place.end));
         worker_.gates.erase(id);
         co_return acp::make_step_decision(decision);
     }
 
-    asio::awaitable<acp::StepDecision> pass(std::shared_ptr<Gate> gate, StepInfo step) {
+    asio::awaitable<acp::StepDecision> pass(
+        std::shared_ptr<Gate> gate, StepInfo step, Origin origin
+    ) {
         acp::StepDecision decision;
         try {
             if (worker_.stopping) throw Error(Errc::conflict, "the run is being stopped");
-            co_await host_.request_step(worker_.origin, std::move(step));
+            co_await host_.request_step(std::move(origin), std::move(step));
             while (!gate->admitted && !gate->refused) co_await gate->changed.wait();
             decision.proceed = gate->admitted;
             decision.notes = std::move(gate->notes);
@@ -198,8 +262,9 @@ private:
             };
             result.usage = dump_json(usage);
         }
-        host_.end_stream(worker_.origin);
-        host_.finish_step(worker_.origin, result);
+        const auto place = agent_.place();
+        host_.end_stream(at(place.begin));
+        host_.finish_step(at(place.end), result);
     }
 
     asio::awaitable<Json> on_permission(Json params) {
@@ -214,6 +279,13 @@ private:
 
     asio::awaitable<void> on_update(Json params) {
         if (quiet_) co_return;
+        const auto place = agent_.place();
+        // What the shim must keep for the next daemon stays small, whatever an agent says.
+        if (prompted_ && place.begin > marked_ + kMaxUnmarked) {
+            host_.end_stream(at(place.begin));
+            host_.passed(at(place.begin));
+            marked_ = place.begin;
+        }
         const auto update = acp::parse_update(params);
         switch (update.kind) {
             case acp::Update::Kind::agent_message:
@@ -227,11 +299,18 @@ private:
                 break;
             case acp::Update::Kind::tool_update:
                 if (!update.tool.text.empty() && update.tool.status == acp::ToolStatus::in_progress)
-                    co_await stray_.take(update.tool.text);
+                    co_await take_output(update.tool.text);
                 break;
             default:
                 break;
         }
+    }
+
+    asio::awaitable<void> take_output(std::string text) {
+        const auto place = agent_.place();
+        // What it said before must not be behind the place that the output is recorded with.
+        host_.end_stream(at(place.begin));
+        co_await stray_.take(std::move(text), at(place.end).place);
     }
 
     void take_text(const std::string& text) {
@@ -263,6 +342,8 @@ private:
     std::string last_text_;                ///< the newest message: the invocation's result
     bool last_is_whole_ = false;
     bool quiet_ = false;
+    bool prompted_ = false;
+    std::uint64_t marked_ = 0;
     OutputLog stderr_;
     OutputLog stray_;
     acp::Connection agent_;

@@ -9,6 +9,7 @@
 #include "cage/spawner.hpp"
 #include "daemon/agent/cage_card.hpp"
 #include "daemon/agent/drivers.hpp"
+#include "daemon/agent/kept.hpp"
 #include "daemon/agent/places.hpp"
 #include "daemon/http/router.hpp"
 #include "daemon/http/server.hpp"
@@ -120,6 +121,10 @@ void Engine::start(StartRequest request) {
     worker->agent_session = std::move(request.agent_session);
     worker->grants = std::move(request.grants);
     worker->cage_id = CageId::make(clock_);
+    launch(std::move(worker));
+}
+
+void Engine::launch(WorkerPtr worker) {
     if (scope_.closing() || worker->agent == nullptr) {
         const auto* why = worker->agent == nullptr ? "the project has no such agent any more"
                                                    : "the daemon stops";
@@ -146,15 +151,13 @@ asio::awaitable<void> Engine::work(WorkerPtr worker) {
     worker->done = true;
     worker->ended.notify();
     workers_.erase(worker->origin.invocation);
+    if (worker->cage) ended_[worker->origin.invocation] = worker->cage;
     host_.finished(worker->origin, ending.outcome, ending.reason, ending.result);
     if (workers_.empty()) emptied_.notify();
 }
 
 asio::awaitable<Ending> Engine::drive(Worker& worker) {
-    auto request = spawn_request(worker);
-    worker.policy = request.policy;
-    worker.cage = co_await spawner_.spawn(std::move(request));
-    tell_started(worker);
+    co_await take_cage(worker);
     co_await allow_late(worker);
     const bool speaks_acp = worker.agent->runner.kind == dsl::Runner::Kind::builtin;
     auto driver = speaks_acp ? make_acp_driver(executor_, worker, host_, clock_)
@@ -209,6 +212,16 @@ void Engine::tell_started(const Worker& worker) {
     );
 }
 
+cage::KeepCage Engine::keep_request(const Worker& worker) const {
+    cage::KeepCage keep;
+    keep.folder = paths_.shims;
+    keep.orphan_ttl = paths_.orphan_ttl;
+    keep.owner = owner_text(paths_.history, worker.origin, worker.input);
+    // A program's output may lose its oldest part; a protocol must not.
+    keep.lossy_output = worker.agent->runner.kind == dsl::Runner::Kind::exec;
+    return keep;
+}
+
 cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
     const auto& agent = *worker.agent;
     cage::SpawnRequest request;
@@ -224,6 +237,7 @@ cage::SpawnRequest Engine::spawn_request(const Worker& worker) const {
         add_to(wider, grant);
         if (exceeding(wider, paths_.ceiling).empty()) request.policy = std::move(wider);
     }
+    if (!paths_.shims.empty() && !request.policy.disabled) request.keep = keep_request(worker);
     request.working_directory = "/workspace";
     request.internal_names = {kToolsName, kBrokerName};
     if (agent.runner.kind == dsl::Runner::Kind::builtin) {

@@ -18,6 +18,7 @@ namespace volary::cage {
 class Cage;
 class Gatekeeper;
 class Spawner;
+struct KeepCage;
 struct SpawnRequest;
 }  // namespace volary::cage
 namespace volary::http {
@@ -36,6 +37,9 @@ struct EnginePaths {
     std::string agent_program;  ///< volary-agent on the host
     std::string homes;          ///< folder of the homes that are kept
     std::string layers;         ///< folder of the layers of `cow` entries
+    std::string shims;          ///< folder of the sockets of cages that outlive the daemon
+    std::chrono::seconds orphan_ttl{3600};  ///< how long they go on without one
+    std::string history;  ///< which log they belong to: cages of another are not adopted
     /// No cage is started beyond it, whoever made its policy.
     CageCeiling ceiling = {};
 };
@@ -93,6 +97,17 @@ public:
     /// Starts an invocation; how it goes, and that it ended, is told to the Host.
     void start(StartRequest request);
 
+    /// Looks for cages that an earlier daemon left; gives their invocations.
+    asio::awaitable<std::map<InvocationId, CageId>> find_kept();
+    /// Goes on with one of them, or tells the Host why that cannot be.
+    void adopt(StartRequest request, ResumeFacts facts);
+    /// Ends those that nobody has adopted.
+    void dismiss_rest();
+    /// How the invocation ended is durable.
+    void release(const InvocationId& invocation);
+    /// What a stream of a cage said up to there took effect and is durable.
+    void durable(const StreamPlace& place);
+
     /// Lets a step that was asked for go on.
     void admit(const InvocationId& invocation, const StepId& step, std::vector<std::string> notes);
 
@@ -134,10 +149,13 @@ private:
 
     asio::awaitable<void> work(WorkerPtr worker);
     asio::awaitable<Ending> drive(Worker& worker);
+    asio::awaitable<void> take_cage(Worker& worker);
+    void launch(WorkerPtr worker);
     asio::awaitable<void> bring_down(WorkerPtr worker);
     asio::awaitable<http::Response> ask_broker(http::Request& request);
     asio::awaitable<http::Response> ask_tools(http::Request& request);
     cage::SpawnRequest spawn_request(const Worker& worker) const;
+    cage::KeepCage keep_request(const Worker& worker) const;
     asio::awaitable<void> allow_one(std::shared_ptr<cage::Cage> cage, GrantRule rule);
     asio::awaitable<void> allow_late(Worker& worker);
     void tell_started(const Worker& worker);
@@ -153,6 +171,9 @@ private:
     EnginePaths paths_;
     McpServer mcp_;
     std::map<InvocationId, WorkerPtr> workers_;
+    struct Kept;
+    std::map<InvocationId, std::shared_ptr<Kept>> kept_;         ///< found, and not adopted yet
+    std::map<InvocationId, std::shared_ptr<cage::Cage>> ended_;  ///< until that is durable
     std::unique_ptr<http::Router> router_;
     std::unique_ptr<http::Server> server_;
     Notifier emptied_;

@@ -7,16 +7,26 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
 namespace volary::agent {
+
+/// How much of a stream of a cage has taken effect, in bytes.
+struct StreamPlace {
+    CageId cage;
+    int stream = 0;  ///< a cage::Stream
+    std::uint64_t offset = 0;
+};
 
 /// One invocation of an agent: whose word it is.
 struct Origin {
     SessionId session;
     InvocationId invocation;
     std::string agent;  ///< path in the tree, e.g. "primary/scraper"
+    /// With a report: what it came from, up to here; recorded together with it.
+    std::optional<StreamPlace> place = {};
 };
 
 struct StepInfo {
@@ -25,6 +35,7 @@ struct StepInfo {
     std::string name;
     std::string title;
     std::string arguments;  ///< text of one JSON object
+    std::string ref = {};   ///< the agent's own name for it
 };
 
 struct StepResult {
@@ -68,6 +79,13 @@ public:
     virtual ~Host() = default;
 
     virtual void cage_started(const Origin& origin, const CageId& cage, const CageFacts& facts) = 0;
+    /// A cage of an earlier daemon: `verdict` is re-adopted or exited_while_away.
+    virtual void cage_recovered(
+        const Origin& origin, const CageId& cage, const std::string& verdict,
+        const std::string& detail
+    ) = 0;
+    /// `origin.place` was passed, and nothing came of it that is worth an event.
+    virtual void passed(const Origin& origin) = 0;
     virtual void cage_exited(
         const Origin& origin, const CageId& cage, const std::string& status,
         const std::string& reason
@@ -91,15 +109,16 @@ public:
     virtual void finish_step(const Origin& origin, const StepResult& result) = 0;
 
     virtual asio::awaitable<void> update_plan(Origin origin, std::vector<PlanItem> entries) = 0;
+    /// The same `key` (empty: none) of the same invocation again gives the same answer.
     virtual asio::awaitable<InvocationId> invoke(
-        Origin origin, std::string subagent, std::string task
+        Origin origin, std::string subagent, std::string task, std::string key
     ) = 0;
     /// Waits for an invocation that `origin` made itself; not_found for any other.
     virtual asio::awaitable<SubagentAnswer> wait(
         Origin origin, InvocationId invocation, std::chrono::milliseconds deadline
     ) = 0;
     virtual asio::awaitable<SignalReceipt> signal(
-        Origin origin, std::string name, std::string data
+        Origin origin, std::string name, std::string data, std::string key
     ) = 0;
 
     /// The last word of an invocation; nothing follows.

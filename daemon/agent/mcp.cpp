@@ -31,6 +31,7 @@ constexpr std::string_view kOlderProtocol = "2025-03-26";
 constexpr seconds kKeepAlive{15};
 constexpr seconds kDefaultWait{600};
 constexpr seconds kLongestWait{86'400};
+constexpr std::size_t kMaxKey = 200;  // bytes, as of an Idempotency-Key of the API
 
 Json reply(const Json& id, Json result) {
     return {{"jsonrpc", "2.0"}, {"id", id}, {"result", std::move(result)}};
@@ -63,6 +64,15 @@ Json initialize_result(const Json& params) {
         {"capabilities", {{"tools", Json::object()}}},
         {"serverInfo", {{"name", "volary"}, {"version", VOLARY_VERSION}}},
     };
+}
+
+/// What makes a call that is repeated the same one: `_meta` of the request, by a client that knows
+/// us, or the argument `idempotency_key`, by a model that was told. Takes it out of the arguments.
+std::string key_of(const Json& params, Json& arguments) {
+    auto key = string_or(arguments, "idempotency_key");
+    if (arguments.is_object()) arguments.erase("idempotency_key");
+    if (key.empty()) key = string_or(params.value("_meta", Json::object()), "volary.dev/key");
+    return key.size() <= kMaxKey ? key : std::string();
 }
 
 std::string sse(const Json& message) {
@@ -124,12 +134,15 @@ asio::awaitable<http::Response> McpServer::handle(
 asio::awaitable<Json> McpServer::call_tool(Json params, Origin origin, const dsl::Agent&) {
     const auto name = string_or(params, "name");
     auto arguments = params.value("arguments", Json::object());
+    auto key = key_of(params, arguments);
     try {
         if (name == "plan_update")
             co_return co_await plan_update(std::move(arguments), std::move(origin));
         if (name == "subagent_invoke")
-            co_return co_await subagent_invoke(std::move(arguments), std::move(origin));
-        co_return co_await signal_emit(std::move(arguments), std::move(origin));
+            co_return co_await subagent_invoke(
+                std::move(arguments), std::move(origin), std::move(key)
+            );
+        co_return co_await signal_emit(std::move(arguments), std::move(origin), std::move(key));
     } catch (const Error& error) {
         co_return tool_error(error);
     }
@@ -161,22 +174,24 @@ asio::awaitable<Json> McpServer::plan_update(Json arguments, Origin origin) {
     co_return tool_text({{"entries", count}}, false);
 }
 
-asio::awaitable<Json> McpServer::subagent_invoke(Json arguments, Origin origin) {
+asio::awaitable<Json> McpServer::subagent_invoke(Json arguments, Origin origin, std::string key) {
     Fields fields(arguments, "arguments");
     auto agent = fields.string("agent");
     auto task = fields.string("task");
     fields.done();
-    const auto id = co_await host_.invoke(std::move(origin), std::move(agent), std::move(task));
+    const auto id =
+        co_await host_.invoke(std::move(origin), std::move(agent), std::move(task), std::move(key));
     co_return tool_text({{"invocation", id.str()}, {"state", "starting"}}, false);
 }
 
-asio::awaitable<Json> McpServer::signal_emit(Json arguments, Origin origin) {
+asio::awaitable<Json> McpServer::signal_emit(Json arguments, Origin origin, std::string key) {
     Fields fields(arguments, "arguments");
     auto name = fields.string("signal");
     const auto* data = fields.optional_value("data");
     fields.done();
     auto text = data == nullptr ? std::string("{}") : dump_json(*data);
-    const auto receipt = co_await host_.signal(std::move(origin), std::move(name), std::move(text));
+    const auto receipt =
+        co_await host_.signal(std::move(origin), std::move(name), std::move(text), std::move(key));
     co_return tool_text({{"signal_seq", receipt.seq}}, false);
 }
 

@@ -38,8 +38,8 @@ public:
 private:
     asio::awaitable<Json> call_tool(Json params, Origin origin, const dsl::Agent& agent);
     asio::awaitable<Json> plan_update(Json arguments, Origin origin);
-    asio::awaitable<Json> subagent_invoke(Json arguments, Origin origin);
-    asio::awaitable<Json> signal_emit(Json arguments, Origin origin);
+    asio::awaitable<Json> subagent_invoke(Json arguments, Origin origin, std::string key);
+    asio::awaitable<Json> signal_emit(Json arguments, Origin origin, std::string key);
     asio::awaitable<Json> subagent_result(Json arguments, Origin origin, http::BodyWriter& writer);
     /// Nothing when the invocation still works after `deadline`.
     asio::awaitable<std::optional<SubagentAnswer>> try_wait(

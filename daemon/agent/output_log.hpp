@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include "base/unique_fd.hpp"
+#include "cage/streams.hpp"
 #include "daemon/agent/worker.hpp"
 
 #include <string>
@@ -15,10 +15,12 @@ public:
     OutputLog(Worker& worker, Host& host, std::string stream)
         : worker_(worker), host_(host), stream_(std::move(stream)) {}
 
-    asio::awaitable<void> take(std::string chunk);
+    /// `place`: where the stream that it came from stands after it, if that is kept.
+    asio::awaitable<void> take(std::string chunk, std::optional<StreamPlace> place);
 
-    /// Takes everything that comes out of `fd`. This object outlives the wait.
-    asio::awaitable<void> drain(UniqueFd fd);
+    /// Takes everything that comes out of a stream of the worker's cage. This object outlives the
+    /// wait.
+    asio::awaitable<void> drain(cage::Stream stream);
 
 private:
     Worker& worker_;

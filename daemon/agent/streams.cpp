@@ -2,72 +2,100 @@
 #include "daemon/agent/streams.hpp"
 
 #include "base/bytes.hpp"
+#include "base/error.hpp"
 
-#include <boost/asio/buffer.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
-#include <boost/asio/write.hpp>
+#include <algorithm>
+#include <utility>
+
+#include <fmt/format.h>
 
 namespace volary::agent {
 namespace {
 
-constexpr std::size_t kChunk = 16 * 1024;  // one event: a screenful or ten, not a file
+using cage::Stream;
 
-/// A pipe, and what came out of it and is not taken yet.
-struct Source {
-    Source(const asio::any_io_executor& executor, UniqueFd fd) : stream(executor, fd.release()) {}
+class StreamTransport final : public acp::Transport {
+public:
+    explicit StreamTransport(cage::RunnerStreams& streams) : streams_(streams) {}
 
-    /// Adds what comes next to `held`; false at the end of the pipe.
-    asio::awaitable<bool> more() {
-        const auto [error, count] =
-            co_await stream.async_read_some(asio::buffer(buffer), as_result);
-        if (error == asio::error::operation_aborted) throw boost::system::system_error(error);
-        if (!error) held.append(buffer, 0, count);
-        co_return !error;
+    asio::awaitable<std::optional<acp::Received>> read() override {
+        auto piece = co_await streams_.read(Stream::out);
+        if (!piece || stopped_) co_return std::nullopt;
+        if (piece->dropped > 0)
+            throw Error(
+                Errc::io, fmt::format("{} bytes of what the agent said are lost", piece->dropped)
+            );
+        co_return acp::Received{std::move(piece->bytes), piece->end};
     }
 
-    asio::posix::stream_descriptor stream;
-    std::string buffer = std::string(kChunk, '\0');
-    std::string held;
+    asio::awaitable<std::string> write(std::deque<acp::OutLine> lines) override {
+        for (auto& line : lines)
+            co_await streams_.write(std::move(line.text), std::move(line.tag), line.sticky);
+        co_return std::string();
+    }
+
+    void stop() override {
+        stopped_ = true;
+        streams_.interrupt(Stream::out);
+    }
+
+    void close() override {
+        stop();
+        streams_.close_input();
+    }
+
+private:
+    cage::RunnerStreams& streams_;
+    bool stopped_ = false;
 };
 
 }  // namespace
 
-asio::awaitable<void> read_chunks(UniqueFd fd, TakeChunk take) {
-    const auto executor = co_await asio::this_coro::executor;
-    Source source(executor, std::move(fd));
+asio::awaitable<void> read_chunks(cage::RunnerStreams* streams, Stream stream, TakeChunk take) {
+    std::string held;
+    std::uint64_t end = 0;
     while (true) {
-        const bool more = co_await source.more();
-        if (!more) break;
-        const auto tail = utf8_unfinished_tail(source.held);
-        auto chunk = source.held.substr(0, source.held.size() - tail);
-        source.held.erase(0, chunk.size());
-        if (!chunk.empty()) co_await take(std::move(chunk));
+        auto piece = co_await streams->read(stream);
+        if (!piece) break;
+        if (piece->dropped > 0) held += fmt::format("\n[{} bytes are lost here]\n", piece->dropped);
+        held += piece->bytes;
+        const auto tail = utf8_unfinished_tail(held);
+        end = piece->end;
+        auto chunk = held.substr(0, held.size() - tail);
+        held.erase(0, chunk.size());
+        if (!chunk.empty()) co_await take(std::move(chunk), end - tail);
     }
-    if (!source.held.empty()) co_await take(std::move(source.held));
+    if (!held.empty()) co_await take(std::move(held), end);
 }
 
-asio::awaitable<void> read_lines(UniqueFd fd, std::size_t max_line, TakeChunk take) {
-    const auto executor = co_await asio::this_coro::executor;
-    Source source(executor, std::move(fd));
-    auto& held = source.held;
+asio::awaitable<void> read_lines(
+    cage::RunnerStreams* streams, Stream stream, std::uint64_t from, std::size_t max_line,
+    TakeChunk take
+) {
+    std::string held;
+    auto at = from;  // place of the first held byte
     while (true) {
-        const bool more = co_await source.more();
-        if (!more) break;
+        auto piece = co_await streams->read(stream);
+        if (!piece) break;
+        if (piece->dropped > 0) held.clear();
+        held += piece->bytes;
+        at = piece->end - held.size();
         for (auto end = held.find('\n'); end != std::string::npos || held.size() > max_line;
              end = held.find('\n')) {
             const auto length = std::min(end, max_line);
             auto line = held.substr(0, length);
-            held.erase(0, length == end ? length + 1 : length);
-            co_await take(std::move(line));
+            const auto used = length == end ? length + 1 : length;
+            held.erase(0, used);
+            at += used;
+            co_await take(std::move(line), at);
         }
     }
-    if (!held.empty()) co_await take(std::move(held));
+    at += held.size();
+    if (!held.empty()) co_await take(std::move(held), at);
 }
 
-asio::awaitable<void> write_all(UniqueFd fd, std::string text) {
-    const auto executor = co_await asio::this_coro::executor;
-    asio::posix::stream_descriptor stream(executor, fd.release());
-    co_await asio::async_write(stream, asio::buffer(text), as_result);
+std::unique_ptr<acp::Transport> make_stream_transport(cage::RunnerStreams& streams) {
+    return std::make_unique<StreamTransport>(streams);
 }
 
 }  // namespace volary::agent

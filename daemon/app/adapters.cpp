@@ -12,6 +12,11 @@ namespace {
 
 std::string actor_of(const agent::Origin& origin) { return "agent:" + origin.agent; }
 
+std::optional<session::StreamMark> mark_of(const agent::Origin& origin) {
+    if (!origin.place) return std::nullopt;
+    return session::StreamMark{origin.place->cage, origin.place->stream, origin.place->offset};
+}
+
 constexpr const char* kDaemon = "daemon";
 
 }  // namespace
@@ -22,6 +27,18 @@ void SessionHost::cage_started(
     session::CageStarted report{origin.invocation, cage,         facts.layers, facts.limits_backend,
                                 facts.backend,     facts.policy, facts.limits};
     sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void SessionHost::cage_recovered(
+    const agent::Origin& origin, const CageId& cage, const std::string& verdict,
+    const std::string& detail
+) {
+    session::CageRecovered report{origin.invocation, cage, verdict, detail};
+    sessions_.tell(origin.session, kDaemon, std::move(report));
+}
+
+void SessionHost::passed(const agent::Origin& origin) {
+    sessions_.tell(origin.session, kDaemon, session::PassStream{}, mark_of(origin));
 }
 
 void SessionHost::cage_exited(
@@ -66,8 +83,9 @@ asio::awaitable<void> SessionHost::output(
     agent::Origin origin, std::string stream, std::string text
 ) {
     auto actor = actor_of(origin);
+    auto mark = mark_of(origin);
     session::Output report{origin.invocation, std::move(stream), to_valid_utf8(text)};
-    co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+    co_await sessions_.report(origin.session, std::move(actor), std::move(report), std::move(mark));
 }
 
 void SessionHost::agent_session(const agent::Origin& origin, const std::string& id) {
@@ -82,22 +100,23 @@ void SessionHost::stream(
 }
 
 void SessionHost::end_stream(const agent::Origin& origin) {
-    sessions_.end_stream(origin.session, actor_of(origin), origin.invocation);
+    sessions_.end_stream(origin.session, actor_of(origin), origin.invocation, mark_of(origin));
 }
 
 asio::awaitable<void> SessionHost::request_step(agent::Origin origin, agent::StepInfo step) {
-    session::Step wanted{step.id,   origin.invocation, step.type,
-                         step.name, step.title,        step.arguments};
+    session::Step wanted{step.id,    origin.invocation, step.type, step.name,
+                         step.title, step.arguments,    step.ref};
     if (wanted.arguments.empty()) wanted.arguments = "{}";
     session::RequestStep report{std::move(wanted)};
     auto actor = actor_of(origin);
-    co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+    auto mark = mark_of(origin);
+    co_await sessions_.report(origin.session, std::move(actor), std::move(report), std::move(mark));
 }
 
 void SessionHost::finish_step(const agent::Origin& origin, const agent::StepResult& result) {
     session::FinishStep report{origin.invocation, result.id,          result.ok,
                                result.result,     result.duration_ms, result.usage};
-    sessions_.tell(origin.session, actor_of(origin), std::move(report));
+    sessions_.tell(origin.session, actor_of(origin), std::move(report), mark_of(origin));
 }
 
 asio::awaitable<void> SessionHost::update_plan(
@@ -113,9 +132,11 @@ asio::awaitable<void> SessionHost::update_plan(
 }
 
 asio::awaitable<InvocationId> SessionHost::invoke(
-    agent::Origin origin, std::string subagent, std::string task
+    agent::Origin origin, std::string subagent, std::string task, std::string key
 ) {
-    session::InvokeSubagent report{origin.invocation, std::move(subagent), std::move(task)};
+    session::InvokeSubagent report{
+        origin.invocation, std::move(subagent), std::move(task), std::move(key)
+    };
     auto actor = actor_of(origin);
     const auto answer =
         co_await sessions_.report(origin.session, std::move(actor), std::move(report));
@@ -137,12 +158,14 @@ asio::awaitable<agent::SubagentAnswer> SessionHost::wait(
 }
 
 asio::awaitable<agent::SignalReceipt> SessionHost::signal(
-    agent::Origin origin, std::string name, std::string data
+    agent::Origin origin, std::string name, std::string data, std::string key
 ) {
-    session::EmitSignal report{origin.invocation, std::move(name), std::move(data)};
+    session::EmitSignal report{origin.invocation, std::move(name), std::move(data), std::move(key)};
     auto actor = actor_of(origin);
-    const auto answer =
-        co_await sessions_.report(origin.session, std::move(actor), std::move(report));
+    auto mark = mark_of(origin);
+    const auto answer = co_await sessions_.report(
+        origin.session, std::move(actor), std::move(report), std::move(mark)
+    );
     co_return agent::SignalReceipt{answer.seq};
 }
 
@@ -158,14 +181,25 @@ void EngineAgents::carry_out(
     const SessionId& session, const std::shared_ptr<const dsl::Project>& project,
     const session::Effect& effect
 ) {
-    if (const auto* start = std::get_if<session::StartAgent>(&effect)) {
+    const auto request_of = [&](const session::StartAgent& start) {
         agent::StartRequest request;
-        request.origin = {session, start->invocation, start->agent};
+        request.origin = {session, start.invocation, start.agent};
         request.project = project;
-        request.input = start->input;
-        request.agent_session = start->agent_session;
-        request.grants = start->grants;
-        engine_.start(std::move(request));
+        request.input = start.input;
+        request.agent_session = start.agent_session;
+        request.grants = start.grants;
+        return request;
+    };
+    if (const auto* start = std::get_if<session::StartAgent>(&effect)) {
+        engine_.start(request_of(*start));
+    } else if (const auto* adopt = std::get_if<session::AdoptAgent>(&effect)) {
+        const auto& facts = adopt->survivor;
+        agent::ResumeFacts resume{
+            facts.applied, adopt->steps, facts.last_text, facts.tail, adopt->stopping
+        };
+        engine_.adopt(request_of(adopt->start), std::move(resume));
+    } else if (const auto* release = std::get_if<session::ReleaseCage>(&effect)) {
+        engine_.release(release->invocation);
     } else if (const auto* admit = std::get_if<session::AdmitStep>(&effect)) {
         engine_.admit(admit->invocation, admit->step, admit->notes);
     } else if (const auto* stop = std::get_if<session::StopAgents>(&effect)) {
@@ -173,6 +207,10 @@ void EngineAgents::carry_out(
     } else if (const auto* grant = std::get_if<session::ApplyGrant>(&effect)) {
         grants_.carry_out(session, project->name, *grant);
     }
+}
+
+void EngineAgents::durable(const session::StreamMark& mark) {
+    engine_.durable({mark.cage, mark.stream, mark.offset});
 }
 
 }  // namespace volary::app

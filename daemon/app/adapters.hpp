@@ -21,6 +21,11 @@ public:
     void cage_started(
         const agent::Origin& origin, const CageId& cage, const agent::CageFacts& facts
     ) override;
+    void cage_recovered(
+        const agent::Origin& origin, const CageId& cage, const std::string& verdict,
+        const std::string& detail
+    ) override;
+    void passed(const agent::Origin& origin) override;
     void cage_exited(
         const agent::Origin& origin, const CageId& cage, const std::string& status,
         const std::string& reason
@@ -42,13 +47,13 @@ public:
     asio::awaitable<void> update_plan(agent::Origin origin, std::vector<agent::PlanItem> entries)
         override;
     asio::awaitable<InvocationId> invoke(
-        agent::Origin origin, std::string subagent, std::string task
+        agent::Origin origin, std::string subagent, std::string task, std::string key
     ) override;
     asio::awaitable<agent::SubagentAnswer> wait(
         agent::Origin origin, InvocationId invocation, std::chrono::milliseconds deadline
     ) override;
     asio::awaitable<agent::SignalReceipt> signal(
-        agent::Origin origin, std::string name, std::string data
+        agent::Origin origin, std::string name, std::string data, std::string key
     ) override;
     void finished(
         const agent::Origin& origin, const std::string& outcome, const std::string& reason,
@@ -69,6 +74,7 @@ public:
         const SessionId& session, const std::shared_ptr<const dsl::Project>& project,
         const session::Effect& effect
     ) override;
+    void durable(const session::StreamMark& mark) override;
 
 private:
     agent::Engine& engine_;

@@ -254,6 +254,16 @@ void read_gatekeeper(Reader& reader, const toml::table& root, Config& config) {
     }
 }
 
+void read_cages(Reader& reader, const toml::table& root, Config& config) {
+    const auto* cages = reader.table(root, "cages");
+    if (cages == nullptr) return;
+    reader.only(*cages, "cages", {"orphan_ttl"});
+    std::optional<std::chrono::milliseconds> ttl;
+    constexpr std::string_view kTime = "a time such as \"1h\"";
+    read_limit(reader, *cages, "cages", "orphan_ttl", ttl, kTime, parse_duration);
+    if (ttl) config.orphan_ttl = std::chrono::duration_cast<std::chrono::seconds>(*ttl);
+}
+
 constexpr std::string_view kCeiling = "ceiling";
 
 void read_ceiling_limits(Reader& reader, const toml::table& table, CageLimits& limits) {
@@ -469,14 +479,15 @@ Config load_config(const std::filesystem::path& path) {
     Reader reader(path.string(), root);
     reader.only(
         root, "",
-        {"listen", "state", "hosts", "models", "replay", "gatekeeper", "ceiling", "credentials",
-         "proxy", "tls"}
+        {"listen", "state", "hosts", "models", "replay", "gatekeeper", "cages", "ceiling",
+         "credentials", "proxy", "tls"}
     );
     config.listen = reader.strings("listen");
     config.hosts = reader.strings("hosts");
     config.state = reader.string(root, "", "state");
     read_models(reader, root, config.models);
     read_gatekeeper(reader, root, config);
+    read_cages(reader, root, config);
     read_ceiling(reader, root, config);
     read_credentials(reader, root, config);
     read_outward(reader, root, config);

@@ -30,6 +30,8 @@ struct Config {
         std::optional<ByteCount> bytes;  ///< both ways, for the life of the cage
         std::optional<ByteCount> bytes_per_second;
     } network_share;
+    /// `[cages]`: how long a cage goes on when its daemon has died.
+    std::chrono::seconds orphan_ttl{3600};
     /// `[ceiling]`, and in it which credentials projects may name.
     CageCeiling ceiling;
     std::map<std::string, Credential> credentials;  ///< by name

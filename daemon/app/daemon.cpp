@@ -149,7 +149,9 @@ public:
 
     asio::awaitable<void> start() {
         co_await projects_.load();
-        co_await sessions_.recover();
+        auto alive = co_await engine_.find_kept();
+        co_await sessions_.recover(std::move(alive));
+        engine_.dismiss_rest();
         for (const auto& listen : config_.listen) listen_on(listen);
         housekeeping_.start();
         for (const auto& project : projects_.list()) {
@@ -199,9 +201,21 @@ private:
         return hooks;
     }
 
+    std::string shims_folder() const {
+        auto folder = config_.state + "/shims";
+        ensure_folder(folder);
+        return folder;
+    }
+
     agent::EnginePaths engine_paths() const {
         return {
-            agent_program(), config_.state + "/homes", config_.state + "/layers", config_.ceiling
+            .agent_program = agent_program(),
+            .homes = config_.state + "/homes",
+            .layers = config_.state + "/layers",
+            .shims = shims_folder(),
+            .orphan_ttl = config_.orphan_ttl,
+            .history = store_->epoch(),
+            .ceiling = config_.ceiling,
         };
     }
 

@@ -44,6 +44,12 @@ const Vocabulary& cage_vocabulary() {
          [](const Json& b) {
              return fmt::format("denied: {} {}", text(b, "layer"), lines(text(b, "what")));
          }},
+        {"cage.recovered",
+         [](const Json& b) {
+             return fmt::format(
+                 "daemon restarted: {} ({})", text(b, "verdict"), lines(text(b, "detail"))
+             );
+         }},
         {"cage.granted",
          [](const Json& b) {
              return fmt::format(

@@ -5,6 +5,7 @@
 #include "daemon/session/state.hpp"
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -60,6 +61,13 @@ struct SettleChanges {
     std::string agent;
     std::size_t paths = 0;
     std::vector<std::string> refused;  ///< "PATH: why"
+};
+
+/// How much of a stream of a cage has taken effect, with the report that it became.
+struct StreamMark {
+    CageId cage;
+    int stream = 0;
+    std::uint64_t offset = 0;
 };
 
 // ---- what the agents report -------------------------------------------------------------
@@ -136,27 +144,51 @@ struct InvokeSubagent {
     InvocationId parent;
     std::string agent;  ///< name of a direct subagent
     std::string task;
+    std::string key = {};  ///< the same one of the same parent again is answered as before
 };
 struct EmitSignal {
     InvocationId invocation;
     std::string signal;
-    std::string data;  ///< text of one JSON value
+    std::string data;      ///< text of one JSON value
+    std::string key = {};  ///< as of InvokeSubagent
 };
+/// A cage of an earlier daemon was found again.
+struct CageRecovered {
+    InvocationId invocation;
+    CageId cage;
+    std::string verdict;  ///< re-adopted, exited_while_away
+    std::string detail;
+};
+/// Nothing to record but how far a stream has come.
+struct PassStream {};
 struct FinishInvocation {
     InvocationId invocation;
     std::string outcome;  ///< succeeded, failed, stopped, lost
     std::string reason;
     std::string result;
 };
-/// The daemon has started again: what was under way is gone.
+/// An invocation whose cage is there again, and what its agent must be told or spared.
+struct Survivor {
+    InvocationId invocation;
+    CageId cage;
+    std::string last_text;                 ///< its newest message
+    std::string tail;                      ///< of its standard output
+    std::map<int, std::uint64_t> applied;  ///< by stream: how much took effect
+};
+/// The daemon has started again: what was under way and is not among the survivors is gone.
 struct Recover {
-    std::vector<FinishItem> unfinished;
+    std::vector<FinishItem> unfinished = {};
+    std::vector<Survivor> survivors = {};
+    /// Invocations of which no cage was ever seen to run, and their whole input: nothing of them
+    /// has happened, so they are started now.
+    std::map<InvocationId, std::string> unstarted = {};
 };
 
 using Command = std::variant<
     PostMessage, CancelQueued, Hold, Resume, Stop, EditPlan, Grant, SettleChanges, CageStarted,
-    CageExited, CageDenied, CageLimit, GrantFailed, Output, AgentSession, RequestStep, FinishStep,
-    FinishItem, UpdatePlan, InvokeSubagent, EmitSignal, FinishInvocation, Recover>;
+    CageExited, CageRecovered, PassStream, CageDenied, CageLimit, GrantFailed, Output, AgentSession,
+    RequestStep, FinishStep, FinishItem, UpdatePlan, InvokeSubagent, EmitSignal, FinishInvocation,
+    Recover>;
 
 // ---- what the daemon then does ----------------------------------------------------------
 
@@ -185,12 +217,24 @@ struct ApplyGrant {
     GrantScope scope = GrantScope::once;
     std::optional<ProjectEdit> edit;
 };
+/// Goes on with an agent whose cage has outlived a daemon.
+struct AdoptAgent {
+    StartAgent start;
+    Survivor survivor;
+    std::map<std::string, StepId> steps;  ///< that are open, by the agent's own names
+    bool stopping = false;
+};
+/// How the invocation ended is durable: its cage's shim may go.
+struct ReleaseCage {
+    InvocationId invocation;
+};
 /// Somebody may be waiting for this invocation's result.
 struct TellFinished {
     InvocationId invocation;
 };
 
-using Effect = std::variant<StartAgent, AdmitStep, StopAgents, ApplyGrant, TellFinished>;
+using Effect = std::variant<
+    StartAgent, AdmitStep, StopAgents, ApplyGrant, AdoptAgent, ReleaseCage, TellFinished>;
 
 /// What a command answers; only the members that fit it are set.
 struct Answer {

@@ -32,7 +32,14 @@ Json step_body(const Step& step) {
                          : Json{{"cut", utf8_prefix(step.arguments, kMaxStepText)}};
     return {{"id", step.id.str()}, {"invocation", step.invocation.str()},
             {"type", step.type},   {"name", step.name},
-            {"title", step.title}, {"arguments", std::move(arguments)}};
+            {"title", step.title}, {"arguments", std::move(arguments)},
+            {"ref", step.ref}};
+}
+
+const Step* find_step(const std::vector<Step>& steps, const StepId& id) {
+    const auto found =
+        std::find_if(steps.begin(), steps.end(), [&](const Step& step) { return step.id == id; });
+    return found == steps.end() ? nullptr : &*found;
 }
 
 /// Reports of an invocation that has ended are late, not wrong: nothing follows from them.
@@ -59,19 +66,22 @@ const Invocation& require_live(const Draft& draft, const InvocationId& invocatio
 }
 
 void start_invocation(Draft& draft, const Json& started, const std::string& input) {
-    constexpr std::size_t kMaxShownInput = 4096;
     auto body = started;
     body["input"] = utf8_prefix(input, kMaxShownInput);
     draft.emit_as("daemon", "invocation.started", body, draft.state.run->id);
+    draft.effect(start_of(draft, draft.state.invocations.back(), input));
+}
+
+StartAgent start_of(const Draft& draft, const Invocation& inv, const std::string& input) {
     StartAgent start;
-    start.invocation = draft.state.invocations.back().id;
+    start.invocation = inv.id;
     start.run = draft.state.run->id;
-    start.agent = draft.state.invocations.back().agent;
+    start.agent = inv.agent;
     start.input = input;
     const auto known = draft.state.agent_sessions.find(start.agent);
     if (known != draft.state.agent_sessions.end()) start.agent_session = known->second;
     start.grants = grants_for(draft.state, draft.context.project, start.agent);
-    draft.effect(std::move(start));
+    return start;
 }
 
 void decide_report(Draft& draft, const CageStarted& command) {
@@ -86,10 +96,21 @@ void decide_report(Draft& draft, const CageStarted& command) {
 }
 
 void decide_report(Draft& draft, const CageExited& command) {
+    // Told again by a daemon that came after the one that had heard of it.
+    const auto* cage = draft.state.find_cage(command.cage);
+    if (cage != nullptr && !cage->running) return;
     tell_of_cage(
         draft, "cage.exited", command, {{"status", command.status}, {"reason", command.reason}}
     );
 }
+
+void decide_report(Draft& draft, const CageRecovered& command) {
+    tell_of_cage(
+        draft, "cage.recovered", command, {{"verdict", command.verdict}, {"detail", command.detail}}
+    );
+}
+
+void decide_report(Draft&, const PassStream&) {}
 
 void decide_report(Draft& draft, const CageDenied& command) {
     tell_of_cage(
@@ -119,13 +140,21 @@ void decide_report(Draft& draft, const Output& command) {
 void decide_report(Draft& draft, const AgentSession& command) {
     const auto& inv = require_live(draft, command.invocation);
     // Only the primary's conversation goes on in the next run.
-    if (!inv.parent.empty()) return;
+    const auto known = draft.state.agent_sessions.find(inv.agent);
+    const bool same = known != draft.state.agent_sessions.end() && known->second == command.id;
+    if (!inv.parent.empty() || same) return;
     draft.emit("agent.session", {{"agent", inv.agent}, {"id", command.id}});
 }
 
 void decide_report(Draft& draft, const RequestStep& command) {
     const auto inv = require_live(draft, command.step.invocation);
     const auto status = draft.state.run->status;
+    // Asked again, because a daemon died before its agent had the answer.
+    if (find_step(draft.state.pending_steps, command.step.id) != nullptr) return;
+    if (find_step(draft.state.open_steps, command.step.id) != nullptr) {
+        draft.effect(AdmitStep{command.step.invocation, command.step.id, {}});
+        return;
+    }
     if (status == RunStatus::stopping) throw Error(Errc::conflict, "the run is being stopped");
     if (status != RunStatus::working) {
         draft.emit("step.held", step_body(command.step));
@@ -184,6 +213,11 @@ void decide_report(Draft& draft, const InvokeSubagent& command) {
     const auto parent = require_live(draft, command.parent);
     if (state.run->status == RunStatus::stopping)
         throw Error(Errc::conflict, "the run is being stopped");
+    for (const auto& inv : state.invocations) {
+        if (command.key.empty() || inv.key != command.key || inv.parent != parent.id) continue;
+        draft.decision.answer.invocation = inv.id;
+        return;
+    }
     const auto& agent = agent_of(draft, parent);
     const auto is = [&](const dsl::Agent& child) { return child.name == command.agent; };
     const auto child = std::find_if(agent.subagents.begin(), agent.subagents.end(), is);
@@ -194,7 +228,7 @@ void decide_report(Draft& draft, const InvokeSubagent& command) {
     if (state.invocations.size() >= kMaxInvocations)
         throw Error(Errc::busy, fmt::format("a run has at most {} invocations", kMaxInvocations));
     const auto id = InvocationId::make(draft.context.clock);
-    const Json started = {
+    Json started = {
         {"id", id.str()},
         {"parent", parent.id.str()},
         {"agent", child->path},
@@ -203,6 +237,7 @@ void decide_report(Draft& draft, const InvokeSubagent& command) {
         {"cause", {{"type", "tool"}}},
         {"cage", Json::parse(dsl::cage_words_json(child->cage))},
     };
+    if (!command.key.empty()) started["key"] = command.key;
     start_invocation(draft, started, command.task);
     draft.decision.answer.invocation = id;
 }
@@ -220,6 +255,7 @@ void decide_report(Draft& draft, const FinishInvocation& command) {
                                 {"result", utf8_prefix(command.result, kMaxResult)}}
     );
     draft.effect(TellFinished{command.invocation});
+    draft.effect(ReleaseCage{command.invocation});
     start_waiting(draft);
     settle(draft);
 }

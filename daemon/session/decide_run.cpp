@@ -226,12 +226,68 @@ void decide_edit(Draft& draft, const EditPlan& command) {
     );
 }
 
+namespace {
+
+void adopt(Draft& draft, const Invocation& inv, const Survivor& survivor) {
+    AdoptAgent adopt;
+    adopt.start = start_of(draft, inv, {});
+    adopt.survivor = survivor;
+    adopt.stopping = stopping(draft.state);
+    for (const auto* list : {&draft.state.open_steps, &draft.state.pending_steps})
+        for (const auto& step : *list)
+            if (step.invocation == inv.id && !step.ref.empty()) adopt.steps[step.ref] = step.id;
+    draft.effect(std::move(adopt));
+}
+
+void tell_lost(Draft& draft, const Invocation& inv) {
+    const auto cages = draft.state.cages;
+    for (const auto& cage : cages) {
+        if (cage.invocation != inv.id || !cage.running) continue;
+        const Json body = {
+            {"invocation", inv.id.str()},
+            {"cage", cage.id.str()},
+            {"verdict", "lost"},
+            {"detail", "the daemon ended, and it was not found again"}
+        };
+        draft.emit("cage.recovered", body);
+    }
+}
+
+}  // namespace
+
 void decide_recover(Draft& draft, const Recover& command) {
-    for (const auto& item : command.unfinished) decide_report(draft, item);
+    const auto lives = [&](const InvocationId& id) {
+        const auto is = [&](const Survivor& one) { return one.invocation == id; };
+        return std::any_of(command.survivors.begin(), command.survivors.end(), is);
+    };
+    // What a survivor was saying it says again: from the place up to which it took effect.
+    for (const auto& item : command.unfinished)
+        if (!lives(item.invocation)) decide_report(draft, item);
     if (!draft.state.run) return;
+    const auto survivor_of = [&](const Invocation& inv) -> const Survivor* {
+        const auto is = [&](const Survivor& one) { return one.invocation == inv.id; };
+        const auto found = std::find_if(command.survivors.begin(), command.survivors.end(), is);
+        return found == command.survivors.end() ? nullptr : &*found;
+    };
     const auto invocations = draft.state.invocations;
+    const auto primary_lives = std::any_of(invocations.begin(), invocations.end(), [&](auto& inv) {
+        return inv.parent.empty() && (inv.state == InvocationState::finished || survivor_of(inv) ||
+                                      command.unstarted.contains(inv.id));
+    });
     for (const auto& inv : invocations) {
         if (inv.state == InvocationState::finished) continue;
+        const auto* survivor = survivor_of(inv);
+        // What a lost agent had called would work for nobody.
+        if (survivor != nullptr && primary_lives) {
+            adopt(draft, inv, *survivor);
+            continue;
+        }
+        const auto unstarted = command.unstarted.find(inv.id);
+        if (unstarted != command.unstarted.end() && primary_lives && !stopping(draft.state)) {
+            draft.effect(start_of(draft, inv, unstarted->second));
+            continue;
+        }
+        tell_lost(draft, inv);
         const Json body = {
             {"id", inv.id.str()},
             {"outcome", "lost"},
@@ -239,6 +295,13 @@ void decide_recover(Draft& draft, const Recover& command) {
             {"result", ""}
         };
         draft.emit("invocation.finished", body);
+        draft.effect(TellFinished{inv.id});
+        draft.effect(ReleaseCage{inv.id});
+    }
+    if (primary_lives) {
+        start_waiting(draft);
+        settle(draft);
+        return;
     }
     const Json body = {{"outcome", "lost"}, {"reason", "the daemon ended while it worked"}};
     draft.emit("run.finished", body);

@@ -140,6 +140,11 @@ void decide_signal(Draft& draft, const EmitSignal& command) {
     const auto source = require_live(draft, command.invocation);
     if (draft.state.run->status == RunStatus::stopping)
         throw Error(Errc::conflict, "the run is being stopped");
+    const auto before = draft.state.signal_keys.find(command.key);
+    if (!command.key.empty() && before != draft.state.signal_keys.end()) {
+        draft.decision.answer.seq = before->second;
+        return;
+    }
     const auto* agent = dsl::find_agent(draft.context.project, source.agent);
     const auto declared = agent != nullptr &&
                           std::find(agent->signals.begin(), agent->signals.end(), command.signal) !=
@@ -157,12 +162,13 @@ void decide_signal(Draft& draft, const EmitSignal& command) {
         );
     Signal signal{command, Json::parse(command.data, nullptr, false), source};
     if (signal.data.is_discarded()) throw Error(Errc::invalid, "a signal's data must be JSON");
-    const Json body = {
+    Json body = {
         {"invocation", source.id.str()},
         {"agent", source.agent},
         {"signal", command.signal},
         {"data", signal.data}
     };
+    if (!command.key.empty()) body["key"] = command.key;
     signal.seq = draft.emit("signal.emitted", body).seq;
     const auto& rules = draft.context.project.interconnect;
     for (std::size_t i = 0; i < rules.size(); ++i) {

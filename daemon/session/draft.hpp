@@ -51,6 +51,8 @@ void decide_report(Draft& draft, const GrantFailed& command);
 
 void decide_report(Draft& draft, const CageStarted& command);
 void decide_report(Draft& draft, const CageExited& command);
+void decide_report(Draft& draft, const CageRecovered& command);
+void decide_report(Draft& draft, const PassStream& command);
 void decide_report(Draft& draft, const CageDenied& command);
 void decide_report(Draft& draft, const CageLimit& command);
 void decide_report(Draft& draft, const Output& command);
@@ -63,6 +65,8 @@ void decide_report(Draft& draft, const InvokeSubagent& command);
 void decide_report(Draft& draft, const FinishInvocation& command);
 /// What the primary must still be told, taken and recorded as `agent.note`.
 std::vector<std::string> take_notes(Draft& draft, const Invocation& primary);
+/// What starts an invocation that is in the state.
+StartAgent start_of(const Draft& draft, const Invocation& inv, const std::string& input);
 void start_invocation(Draft& draft, const Json& started, const std::string& input);
 /// The live invocation with that id, or Error{conflict}.
 const Invocation& require_live(const Draft& draft, const InvocationId& invocation);

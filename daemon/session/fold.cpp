@@ -41,6 +41,7 @@ void run_started(State& state, const Event& event, const Json&) {
     };
     state.queue.erase(queued);
     state.invocations.clear();
+    state.signal_keys.clear();
     state.open_steps.clear();
     state.pending_steps.clear();
     state.waiting.clear();
@@ -100,8 +101,16 @@ void invocation_started(State& state, const Event& event, const Json& body) {
     inv.cause = {
         text(cause, "type"), cause.value("rule", -1), cause.value("signal_seq", std::int64_t{0})
     };
+    inv.key = text(body, "key");
     std::erase_if(state.waiting, [&](const Waiting& w) { return w.invocation == inv.id; });
     state.invocations.push_back(std::move(inv));
+}
+
+void signal_emitted(State& state, const Event& event, const Json& body) {
+    const auto key = text(body, "key");
+    // One that is older than all these is not repeated any more.
+    if (!key.empty() && state.signal_keys.size() < kMaxInvocations)
+        state.signal_keys[key] = event.seq;
 }
 
 void set_state(State& state, const InvocationId& id, InvocationState to) {
@@ -200,7 +209,8 @@ Step step_from(const Json& body) {
             text(body, "type"),
             text(body, "name"),
             text(body, "title"),
-            body.contains("arguments") ? dump_json(body.at("arguments")) : "{}"};
+            body.contains("arguments") ? dump_json(body.at("arguments")) : "{}",
+            text(body, "ref")};
 }
 
 void step_started(State& state, const Event&, const Json& body) {
@@ -293,6 +303,7 @@ const std::unordered_map<std::string_view, Handler>& handlers() {
         {"step.held", step_held},
         {"step.released", step_released},
         {"step.finished", step_finished},
+        {"signal.emitted", signal_emitted},
         {"interconnect.fired", fired},
     };
     return table;

@@ -80,7 +80,15 @@ void complete_rows(store::Append& append, const State& next) {
     }
 }
 
-void Manager::Batch::complete() { complete_rows(append, next); }
+void Manager::Batch::complete() {
+    complete_rows(append, next);
+    for (const auto& mark : marks)
+        append.streams.push_back({mark.cage, mark.stream, static_cast<std::int64_t>(mark.offset)});
+}
+
+bool Manager::Batch::changes_nothing() const {
+    return append.events.empty() && marks.empty() && append.finished_items.empty();
+}
 
 namespace {
 

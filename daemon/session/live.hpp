@@ -44,6 +44,7 @@ struct Manager::Request {
     Command command;
     Mutation mutation;
     bool is_report = false;  ///< tells what has happened: kept until it is durable
+    std::optional<StreamMark> mark;
     Reply reply;
 };
 
@@ -70,6 +71,8 @@ struct Manager::Batch {
     void take(Decision decision);
     /// Derives the rows of the commit from its events.
     void complete();
+    /// Nothing of it is to be committed.
+    bool changes_nothing() const;
     void resolve() {
         for (const auto& request : requests) request->reply.finish();
     }
@@ -77,6 +80,7 @@ struct Manager::Batch {
     State next;
     store::Append append;
     std::vector<Effect> effects;
+    std::vector<StreamMark> marks;
     std::vector<std::shared_ptr<Request>> requests;
 };
 

@@ -44,20 +44,6 @@ Manager::Manager(
 
 Manager::~Manager() = default;
 
-asio::awaitable<void> Manager::recover() {
-    const auto rows = co_await store_.unfinished_sessions();
-    for (const auto& row : rows) {
-        auto live = make_live(row.id);
-        live->state = from_projection(row.state);
-        live->loaded = true;
-        Recover recover;
-        const auto kept = co_await store_.checkpoints(row.id);
-        for (const auto& checkpoint : kept) recover.unfinished.push_back(item_from(checkpoint));
-        auto request = std::make_shared<Request>(executor_, "daemon", std::move(recover));
-        co_await submit(live, request);
-    }
-}
-
 asio::awaitable<Answer> Manager::post(
     std::string project, std::string session, PostMessage message, Mutation mutation
 ) {
@@ -104,19 +90,25 @@ asio::awaitable<Answer> Manager::operate(SessionId session, Command command, Mut
     co_return co_await submit_once(live, request);
 }
 
-asio::awaitable<Answer> Manager::report(SessionId session, std::string actor, Command command) {
+asio::awaitable<Answer> Manager::report(
+    SessionId session, std::string actor, Command command, std::optional<StreamMark> mark
+) {
     auto live = co_await load(session);
     auto request = std::make_shared<Request>(executor_, std::move(actor), std::move(command));
     request->is_report = true;
+    request->mark = std::move(mark);
     co_return co_await submit(live, request);
 }
 
-void Manager::tell(const SessionId& session, std::string actor, Command command) {
+void Manager::tell(
+    const SessionId& session, std::string actor, Command command, std::optional<StreamMark> mark
+) {
     const auto found = live_.find(session);
     // Only a session in memory has agents that could tell anything.
     if (found == live_.end()) return;
     auto request = std::make_shared<Request>(executor_, std::move(actor), std::move(command));
     request->is_report = true;
+    request->mark = std::move(mark);
     enqueue(found->second, std::move(request));
 }
 
@@ -197,7 +189,8 @@ void Manager::enqueue(const LivePtr& live, std::shared_ptr<Request> request) {
 asio::awaitable<void> Manager::pump(LivePtr live) {
     while (!live->inbox.empty()) {
         auto batch = decide_batch(*live);
-        if (batch.append.events.empty()) {
+        if (batch.changes_nothing()) {
+            carry_out(*live, batch);
             batch.resolve();
             continue;
         }
@@ -241,6 +234,11 @@ void Manager::decide_one(Live& live, Batch& batch, const std::shared_ptr<Request
         if (!request->mutation.key.empty())
             batch.append.idempotency = row_of(request->mutation, decision.answer, clock_.now_ms());
         batch.take(std::move(decision));
+        if (request->mark) batch.marks.push_back(*request->mark);
+        // Text that was under way is an event by now, or is said again by an agent that lives.
+        if (const auto* recover = std::get_if<Recover>(&request->command))
+            for (const auto& item : recover->unfinished)
+                batch.append.finished_items.push_back(item.item);
     } catch (const Error&) {
         // What was folded before the refusal is undone; what the batch holds stays.
         batch.next = live.state;
@@ -285,6 +283,13 @@ void Manager::publish(Live& live, Batch& batch) {
         const Json summary = {{"summary", summary_json(live.state)}};
         hub_.publish_summary(std::make_shared<const std::string>(dump_json(summary)));
     }
+    carry_out(live, batch);
+    batch.resolve();
+}
+
+void Manager::carry_out(Live& live, const Batch& batch) {
+    for (const auto& mark : batch.marks)
+        if (agents_ != nullptr) agents_->durable(mark);
     for (const auto& effect : batch.effects) {
         if (const auto* grant = std::get_if<ApplyGrant>(&effect))
             live.open_grants.insert(grant->granted);
@@ -293,7 +298,6 @@ void Manager::publish(Live& live, Batch& batch) {
         else if (agents_ != nullptr)
             agents_->carry_out(live.id, live.project, effect);
     }
-    batch.resolve();
 }
 
 void Manager::stream(
@@ -332,14 +336,15 @@ void Manager::stream(
 }
 
 void Manager::end_stream(
-    const SessionId& session, const std::string& actor, const InvocationId& invocation
+    const SessionId& session, const std::string& actor, const InvocationId& invocation,
+    std::optional<StreamMark> mark
 ) {
     const auto found = live_.find(session);
     if (found == live_.end()) return;
     const auto open = found->second->items.extract(invocation);
     if (open.empty()) return;
     const auto& item = open.mapped();
-    tell(session, actor, FinishItem{invocation, item.item, item.kind, item.text, false});
+    tell(session, actor, FinishItem{invocation, item.item, item.kind, item.text, false}, mark);
 }
 
 asio::awaitable<void> Manager::keep_checkpoints() {

@@ -58,6 +58,8 @@ public:
         const SessionId& session, const std::shared_ptr<const dsl::Project>& project,
         const Effect& effect
     ) = 0;
+    /// What a stream said up to there took effect and is durable.
+    virtual void durable(const StreamMark& mark) = 0;
 };
 
 /// Owns every session: one queue of commands each, decided in order, committed, then published and
@@ -75,8 +77,9 @@ public:
     /// Before anything else runs; the agents must outlive close().
     void connect(Agents& agents) { agents_ = &agents; }
 
-    /// Gives every run that an earlier daemon left behind its verdict.
-    asio::awaitable<void> recover();
+    /// Gives every run that an earlier daemon left behind its verdict; `alive` are the invocations
+    /// whose cages are there, and their cages.
+    asio::awaitable<void> recover(std::map<InvocationId, CageId> alive = {});
 
     /// Routes a message to `session`, to a new one ("new"), or (empty) to the project's active
     /// session, creating it if there is none. Returns once it is durable.
@@ -99,10 +102,16 @@ public:
     asio::awaitable<Answer> operate(SessionId session, Command command, Mutation mutation);
 
     /// What an agent asks and waits for. Throws what the decision refuses.
-    asio::awaitable<Answer> report(SessionId session, std::string actor, Command command);
+    asio::awaitable<Answer> report(
+        SessionId session, std::string actor, Command command,
+        std::optional<StreamMark> mark = std::nullopt
+    );
 
     /// What an agent reports without waiting: never lost while the daemon lives, in order.
-    void tell(const SessionId& session, std::string actor, Command command);
+    void tell(
+        const SessionId& session, std::string actor, Command command,
+        std::optional<StreamMark> mark = std::nullopt
+    );
 
     /// Appends to the invocation's streamed item of that kind and shows it to the followers.
     void stream(
@@ -111,7 +120,8 @@ public:
     );
     /// Ends the invocation's streamed item: it becomes an event.
     void end_stream(
-        const SessionId& session, const std::string& actor, const InvocationId& invocation
+        const SessionId& session, const std::string& actor, const InvocationId& invocation,
+        std::optional<StreamMark> mark = std::nullopt
     );
 
     /// The state as of the last durable event. Throws not_found.
@@ -153,6 +163,10 @@ private:
     struct Turn;
     using LivePtr = std::shared_ptr<Live>;
 
+    asio::awaitable<std::optional<std::string>> unstarted_input(
+        State state, InvocationId invocation
+    );
+    asio::awaitable<Survivor> survivor(State state, InvocationId invocation, CageId cage);
     asio::awaitable<LivePtr> load(SessionId session);
     LivePtr make_live(const SessionId& session);
     asio::awaitable<Answer> submit(LivePtr live, std::shared_ptr<Request> request);
@@ -164,6 +178,7 @@ private:
     void decide_one(Live& live, Batch& batch, const std::shared_ptr<Request>& request);
     asio::awaitable<bool> commit(Live& live, Batch& batch);
     void publish(Live& live, Batch& batch);
+    void carry_out(Live& live, const Batch& batch);
     void fail(Batch& batch, const std::exception_ptr& failure, Live& live);
     asio::awaitable<void> keep_checkpoints();
     asio::awaitable<void> pause(std::chrono::milliseconds time);

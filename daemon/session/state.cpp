@@ -93,13 +93,16 @@ Invocation invocation_from(const Json& doc) {
     inv.started_at = doc.at("started_at");
     inv.finished_at = doc.at("finished_at").is_null() ? 0 : doc.at("finished_at").get<UnixMillis>();
     inv.cause = cause_from(doc.at("cause"));
+    inv.key = string_or(doc, "key");
     return inv;
 }
 
 Json step_json(const Step& step) {
-    return {{"id", step.id.str()}, {"invocation", step.invocation.str()},
-            {"type", step.type},   {"name", step.name},
-            {"title", step.title}, {"arguments", parsed(step.arguments)}};
+    Json out = {{"id", step.id.str()}, {"invocation", step.invocation.str()},
+                {"type", step.type},   {"name", step.name},
+                {"title", step.title}, {"arguments", parsed(step.arguments)}};
+    if (!step.ref.empty()) out["ref"] = step.ref;
+    return out;
 }
 
 Step step_from(const Json& doc) {
@@ -109,7 +112,8 @@ Step step_from(const Json& doc) {
         doc.at("type"),
         doc.at("name"),
         doc.at("title"),
-        dump_json(doc.at("arguments"))
+        dump_json(doc.at("arguments")),
+        string_or(doc, "ref")
     };
 }
 
@@ -293,13 +297,17 @@ Json public_json(const State& state) {
 
 std::string to_projection(const State& state) {
     auto out = public_json(state);
-    for (std::size_t i = 0; i < state.invocations.size(); ++i)
+    for (std::size_t i = 0; i < state.invocations.size(); ++i) {
         out["invocations"][i]["result"] = state.invocations[i].result;
+        if (!state.invocations[i].key.empty())
+            out["invocations"][i]["key"] = state.invocations[i].key;
+    }
     if (state.run) {
         out["run"]["stop_reason"] = state.run->stop_reason;
         out["run"]["notes"] = state.run->notes;
     }
     out["open_steps"] = steps_json(state.open_steps);
+    out["signal_keys"] = state.signal_keys;
     out["waiting"] = Json::array();
     for (const auto& waiting : state.waiting) out["waiting"].push_back(waiting_json(waiting));
     out["rules"] = rules_json(state.rules);
@@ -336,7 +344,8 @@ State from_projection(const std::string& text) try {
     for (const auto& rule : doc.at("rules"))
         state.rules[rule.at("rule")] = {rule.at("keys"), rule.at("fired_at")};
     state.agent_sessions = doc.at("agent_sessions").get<std::map<std::string, std::string>>();
-    // A projection of version 0.1.0 has neither.
+    // A projection of version 0.1.0 has none of these.
+    state.signal_keys = doc.value("signal_keys", std::map<std::string, std::int64_t>());
     for (const auto& cage : doc.value("cages", Json::array()))
         state.cages.push_back(cage_from(cage));
     for (const auto& grant : doc.value("grants", Json::array()))

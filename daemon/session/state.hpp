@@ -51,6 +51,7 @@ struct Invocation {
     UnixMillis started_at = 0;
     UnixMillis finished_at = 0;
     Cause cause;
+    std::string key;  ///< of the parent's request, so that the same one again starts nothing
     bool operator==(const Invocation&) const = default;
 };
 
@@ -62,6 +63,7 @@ struct Step {
     std::string name;
     std::string title;
     std::string arguments = "{}";  ///< text of one JSON value
+    std::string ref = {};          ///< the agent's own name for it; empty: none known
     bool operator==(const Step&) const = default;
 };
 
@@ -157,6 +159,8 @@ struct State {
     std::map<std::string, std::string> agent_sessions;  ///< agent path -> its own session id
     std::vector<CageRecord> cages;                      ///< in order of their start
     std::deque<Granted> grants;                         ///< in order of the log
+    /// Signals of the run that came with a key, and where in the log.
+    std::map<std::string, std::int64_t> signal_keys;
     bool operator==(const State&) const = default;
 
     const Invocation* find_invocation(const InvocationId& invocation) const;
@@ -171,6 +175,7 @@ inline constexpr std::size_t kMaxInvocations = 256;     ///< a run: beyond it a 
 inline constexpr std::size_t kMaxPlanEntries = 64;      ///< a plan that a person can read
 inline constexpr std::size_t kMaxPlanText = 500;        ///< bytes of one entry
 inline constexpr std::size_t kMaxMessage = 256 * 1024;  ///< bytes of an operator's message
+inline constexpr std::size_t kMaxShownInput = 4096;     ///< bytes of an input in the log
 inline constexpr std::size_t kMaxResult = 64 * 1024;    ///< bytes kept of an answer
 inline constexpr std::size_t kMaxDedupeKeys = 4096;     ///< of one rule; the oldest goes
 inline constexpr std::size_t kMaxEndedCages = 32;       ///< whose cards are shown; the oldest goes

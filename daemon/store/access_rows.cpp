@@ -112,6 +112,11 @@ bool revoke_device(Database& db, const DeviceId& device, UnixMillis now) {
 std::int64_t prune_rows(Database& db, UnixMillis now) {
     auto removed =
         remove_older(db, "DELETE FROM idempotency WHERE at < ?1", now - kIdempotencyRetention);
+    // Nobody goes on with a cage of a session in which nothing works.
+    db.exec(
+        "DELETE FROM cage_stream WHERE cage IN (SELECT c.id FROM cage c"
+        " JOIN session s ON s.id = c.session WHERE s.status = 'idle')"
+    );
     removed += remove_older(db, "DELETE FROM launch_code WHERE expires_at <= ?1", now);
     removed += remove_older(
         db, "DELETE FROM device WHERE expires_at < ?1 OR (revoked_at <> 0 AND revoked_at < ?1)",

@@ -156,6 +156,16 @@ void insert_cages(Database& db, const std::vector<CageRow>& cages) {
     }
 }
 
+void put_streams(Database& db, const std::vector<StreamRow>& streams) {
+    for (const auto& row : streams) {
+        auto put = db.prepare(
+            "INSERT INTO cage_stream (cage, stream, offset) VALUES (?1, ?2, ?3)"
+            " ON CONFLICT (cage, stream) DO UPDATE SET offset = max(offset, excluded.offset)"
+        );
+        put.bind(row.cage.str()).bind(row.stream).bind(row.offset).exec();
+    }
+}
+
 void remove_checkpoints(Database& db, const SessionId& session, const std::vector<ItemId>& items) {
     for (const auto& item : items) {
         auto remove = db.prepare("DELETE FROM item_checkpoint WHERE session = ?1 AND item = ?2");
@@ -218,8 +228,18 @@ void append_to_log(Database& db, const Append& append) {
     put_runs(db, append.runs);
     insert_firings(db, append.firings);
     insert_cages(db, append.cages);
+    put_streams(db, append.streams);
     remove_checkpoints(db, append.session, append.finished_items);
     if (append.idempotency) insert_idempotency(db, *append.idempotency);
+}
+
+std::vector<StreamRow> list_streams(Database& db, const CageId& cage) {
+    auto list =
+        db.prepare("SELECT stream, offset FROM cage_stream WHERE cage = ?1 ORDER BY stream");
+    list.bind(cage.str());
+    std::vector<StreamRow> rows;
+    while (list.step()) rows.push_back({cage, list.integer(0), list.integer(1)});
+    return rows;
 }
 
 void put_checkpoints(Database& db, const std::vector<CheckpointRow>& rows) {

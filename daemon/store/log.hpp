@@ -16,6 +16,7 @@ namespace volary::store {
 void append_to_log(Database& db, const Append& append);
 void put_checkpoints(Database& db, const std::vector<CheckpointRow>& rows);
 
+std::vector<StreamRow> list_streams(Database& db, const CageId& cage);
 std::vector<CheckpointRow> list_checkpoints(Database& db, const SessionId& session);
 /// Lines of an export (docs/durability.md), at most `limit` events and about 8 MiB.
 std::string export_after(

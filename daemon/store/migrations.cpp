@@ -157,7 +157,18 @@ void hash_log(Database& db) {
     }
 }
 
-constexpr Migration kMigrations[] = {{1, kFirst}, {2, kCages}, {3, kChain, hash_log}};
+constexpr const char* kStreams = R"sql(
+CREATE TABLE cage_stream (
+    cage TEXT NOT NULL,
+    stream INTEGER NOT NULL,
+    offset INTEGER NOT NULL,
+    PRIMARY KEY (cage, stream)
+) WITHOUT ROWID;
+)sql";
+
+constexpr Migration kMigrations[] = {
+    {1, kFirst}, {2, kCages}, {3, kChain, hash_log}, {4, kStreams}
+};
 
 void sync_file(const std::string& path) {
     const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));

@@ -87,6 +87,14 @@ struct ConnectionRow {
 /// What is kept of one session's connections; the oldest go.
 inline constexpr std::int64_t kMaxConnections = 10'000;
 
+/// How much of a stream of a cage has taken effect: recorded with what followed from it.
+struct StreamRow {
+    CageId cage;
+    std::int64_t stream = 0;
+    std::int64_t offset = 0;  ///< bytes; a smaller one never replaces a larger one
+    bool operator==(const StreamRow&) const = default;
+};
+
 /// What is known of a streamed item that has not finished.
 struct CheckpointRow {
     SessionId session;
@@ -123,6 +131,7 @@ struct Append {
     std::vector<RunRow> runs;                   ///< inserted or replaced
     std::vector<FiringRow> firings;             ///< inserted; one that exists is a conflict
     std::vector<CageRow> cages;                 ///< inserted, or left as they are
+    std::vector<StreamRow> streams;             ///< inserted, or moved on
     std::vector<ItemId> finished_items;         ///< their checkpoints go
     std::optional<IdempotencyRow> idempotency;  ///< inserted; one that exists is a conflict
 };

@@ -139,6 +139,11 @@ asio::awaitable<std::vector<CheckpointRow>> Store::checkpoints(SessionId session
     return impl_->read(std::move(work));
 }
 
+asio::awaitable<std::vector<StreamRow>> Store::streams(CageId cage) {
+    auto work = [cage = std::move(cage)](Database& db) { return list_streams(db, cage); };
+    return impl_->read(std::move(work));
+}
+
 asio::awaitable<std::string> Store::events_page_json(
     SessionId session, std::int64_t after, std::int64_t limit
 ) {

@@ -60,6 +60,9 @@ public:
     asio::awaitable<void> checkpoint(std::vector<CheckpointRow> rows);
     asio::awaitable<std::vector<CheckpointRow>> checkpoints(SessionId session);
 
+    /// How much of a cage's streams has taken effect.
+    asio::awaitable<std::vector<StreamRow>> streams(CageId cage);
+
     /// "[{event},...]" of up to `limit` events with seq > `after`, ascending; "[]" when none.
     asio::awaitable<std::string> events_page_json(
         SessionId session, std::int64_t after, std::int64_t limit

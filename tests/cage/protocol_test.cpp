@@ -37,6 +37,8 @@ wire::Launch sample() {
     launch.native = native;
     launch.launcher = {"/usr/bin/podman", "run"};
     launch.notify = true;
+    launch.keep =
+        wire::Keep{4, {5, 6, wire::kNone}, {true, true, false}, 7, 8, 9, 1U << 24U, 100, 60};
     return launch;
 }
 
@@ -48,6 +50,8 @@ TEST_CASE("each message comes back as it was sent", "[shim]") {
     CHECK(wire::decode_bind(wire::encode(bind)) == bind);
     const wire::Bind outgoing{8, {wire::BindSpec::Kind::outgoing, "127.0.0.1", 0}};
     CHECK(wire::decode_bind(wire::encode(outgoing)) == outgoing);
+    const wire::Bind named{9, {wire::BindSpec::Kind::tcp, "198.18.0.9", 443}, "a.example"};
+    CHECK(wire::decode_bind(wire::encode(named)) == named);
     const wire::Signal signal{-1};
     CHECK(wire::decode_signal(wire::encode(signal)) == signal);
     CHECK(wire::type_of(wire::encode_kill()) == wire::Type::kill);
@@ -65,17 +69,54 @@ TEST_CASE("each message comes back as it was sent", "[shim]") {
     CHECK(wire::decode_denied_call(wire::encode(call)) == call);
 }
 
+TEST_CASE("each message about what a shim keeps comes back as it was sent", "[shim]") {
+    const wire::Mark mark{wire::Stream::err, std::uint64_t{1} << 41U};
+    for (const auto type : {wire::Type::want, wire::Type::ack, wire::Type::output_end}) {
+        CHECK(wire::decode_mark(type, wire::encode(type, mark)) == mark);
+        CHECK_FALSE(wire::decode_mark(wire::Type::resume, wire::encode(type, mark)));
+    }
+    const wire::Resume resume{wire::Stream::signals, 7, 9};
+    CHECK(wire::decode_resume(wire::encode(resume)) == resume);
+    const wire::Input input{"q 3 session/prompt s", true, true, std::string("a\0b", 3)};
+    CHECK(wire::decode_input(wire::encode(input)) == input);
+    CHECK(wire::type_of(wire::encode_input_end()) == wire::Type::input_end);
+    CHECK(wire::type_of(wire::encode_release()) == wire::Type::release);
+    wire::Attached attached;
+    attached.shim = 77;
+    attached.started = wire::Started{1, 2, 3};
+    attached.exited = wire::Exited{0, 9, 1, 2, 3};
+    attached.streams[1] = {4, 5, 6, true};
+    attached.input_taken = 12;
+    attached.tags = {"a 1", "q 2 x "};
+    attached.alone_ms = 81;
+    CHECK(wire::decode_attached(wire::encode(attached)) == attached);
+    attached.failed = wire::Failed{"step", "subject", 5};
+    attached.started.reset();
+    CHECK(wire::decode_attached(wire::encode(attached)) == attached);
+    const wire::Held held{3, {{{wire::BindSpec::Kind::udp, "127.0.0.53", 53}, "a.example"}}};
+    CHECK(wire::decode_held(wire::encode(held)) == held);
+    const wire::Output output{wire::Stream::out, 99, "text"};
+    CHECK(wire::decode_output(wire::encode(output)) == output);
+    CHECK(wire::decode_input_taken(wire::encode_input_taken(5)) == 5U);
+    const wire::Dropped dropped{wire::Stream::err, 1, 2};
+    CHECK(wire::decode_dropped(wire::encode(dropped)) == dropped);
+    // A stream that nobody knows must not become an index.
+    auto strange = wire::encode(output);
+    strange[2] = 3;
+    CHECK_FALSE(wire::decode_output(strange));
+}
+
 TEST_CASE("a frame that is cut off, has a tail or another version is refused", "[shim]") {
     const auto frame = wire::encode(sample());
     for (std::size_t size = 0; size < frame.size(); ++size)
         CHECK_FALSE(wire::decode_launch(std::string_view(frame).substr(0, size)));
     CHECK_FALSE(wire::decode_launch(frame + "x"));
     auto other = frame;
-    other[0] = 2;
+    other[0] = 1;
     CHECK_FALSE(wire::decode_launch(other));
     CHECK_FALSE(wire::decode_signal(frame));
     // A count beyond any launch must not be believed.
-    std::string huge{"\x01\x01\0\0\0\0\xff\xff\xff\x7f", 10};
+    std::string huge{"\x02\x01\0\0\0\0\xff\xff\xff\x7f", 10};
     CHECK_FALSE(wire::decode_launch(huge));
 }
 

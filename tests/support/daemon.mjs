@@ -130,6 +130,8 @@ export class Daemon {
       '[models.smart]\nprovider = "replay"\nscript = "music-site/primary"',
       '[models.fast]\nprovider = "replay"\nscript = "music-site/scraper"',
       `[replay]\ndir = "${path.join(this.folder, "replay")}"`,
+      // A test that ends with a dead daemon leaves nothing behind for long.
+      extra.includes("[cages]") ? "" : '[cages]\norphan_ttl = "20s"',
       extra,
     ];
     writeFileSync(file, `${lines.join("\n\n")}\n`);

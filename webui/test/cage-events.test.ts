@@ -172,3 +172,28 @@ test("changes that were kept or dropped are told with their number", () => {
     [false, 1],
   ]);
 });
+
+describe("after a restart of the daemon", () => {
+  test("each cage's verdict is a line where its agent speaks", () => {
+    const verdict = (invocation: string, word: string): Line => [
+      "cage.recovered",
+      "daemon",
+      { cage: "cage_x", invocation, verdict: word, detail: "81 ms without a daemon" },
+    ];
+    const transcript = fold(verdict("inv_p", "re-adopted"), verdict("inv_s", "lost"));
+    const all: Entry[] = [];
+    const walk = (list: readonly Entry[]) => {
+      for (const entry of list) {
+        all.push(entry);
+        if (entry.kind === "card") walk(entry.children);
+      }
+    };
+    walk(transcript.entries);
+    const found = all.filter((entry) => entry.kind === "recovery");
+    expect(found.map((entry) => [entry.agent, entry.verdict]).sort()).toEqual([
+      ["primary", "re-adopted"],
+      ["primary/scraper", "lost"],
+    ]);
+    expect(found[0]?.detail).toBe("81 ms without a daemon");
+  });
+});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/asio.hpp"
+#include "base/error.hpp"
 #include "base/json.hpp"
 #include "daemon/acp/types.hpp"
 #include "daemon/agent/builtin/message_stream.hpp"
@@ -13,6 +14,12 @@
 
 /// What a turn needs of the world, as interfaces that tests fake.
 namespace volary::builtin {
+
+/// The wire to a server broke before its answer was whole: asked again, it may well answer.
+class Interrupted : public Error {
+public:
+    explicit Interrupted(const std::string& what) : Error(Errc::unavailable, what) {}
+};
 
 struct ToolSpec {
     std::string name;
@@ -48,7 +55,7 @@ class ModelClient {
 public:
     virtual ~ModelClient() = default;
     /// `request` is a whole Messages request with "stream": true. Throws Error with what the
-    /// provider said.
+    /// provider said, Interrupted when it could not end.
     virtual asio::awaitable<ModelAnswer> ask(std::string request, OnDelta on_delta) = 0;
 };
 

@@ -93,9 +93,9 @@ asio::awaitable<ModelAnswer> HttpModelClient::ask(std::string request, OnDelta o
     try {
         auto answered = co_await impl_->client.request(std::move(post), std::move(on_body));
         response = std::move(answered);
-    } catch (const Error&) {
+    } catch (const Error& error) {
         // Ending the request early is an error of the client, too; ours says why.
-        if (!failure) throw;
+        if (!failure) throw Interrupted(error.what());
     } catch (...) {
         impl_->client.close();
         throw;

@@ -2,7 +2,9 @@
 #include "daemon/agent/builtin/mcp_client.hpp"
 
 #include "base/bytes.hpp"
+#include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/ids.hpp"
 #include "daemon/agent/builtin/http_url.hpp"
 #include "daemon/agent/builtin/sse.hpp"
 #include "daemon/http/client.hpp"
@@ -16,6 +18,7 @@ namespace {
 constexpr const char* kProtocolVersion = "2025-06-18";
 /// subagent_result waits for a whole subagent; the turn's cancellation is the real bound.
 constexpr std::chrono::hours kCallDeadline{24};
+constexpr int kAttempts = 4;
 constexpr int kMaxPages = 100;  // of tools/list: a server that never ends its cursors is broken
 constexpr JsonLimits kMessageLimits{std::size_t{64} << 20U, 128};
 constexpr std::size_t kMaxErrorText = 500;
@@ -88,6 +91,9 @@ asio::awaitable<http::Response> McpClient::Impl::post(std::string body) {
         auto response = co_await client_.request(std::move(request));
         ended = true;
         co_return response;
+    } catch (const Error& error) {
+        client_.close();
+        throw Interrupted(fmt::format("MCP server {}: {}", server_.name, error.what()));
     } catch (...) {
         // What is left of a cancelled exchange must not be read as the next answer.
         if (!ended) client_.close();
@@ -144,11 +150,17 @@ asio::awaitable<void> McpClient::Impl::connect() {
 }
 
 asio::awaitable<Json> McpClient::Impl::request(std::string method, Json params) {
-    if (!connected_) co_await connect();
-    try {
-        co_return co_await exchange(method, params);
-    } catch (const Error&) {
-        if (!forgotten_) throw;
+    for (int attempt = 1;; ++attempt) {
+        try {
+            if (!connected_) co_await connect();
+            co_return co_await exchange(method, params);
+        } catch (const Interrupted&) {
+            // A daemon that restarts cuts what waits; the key makes the same call the same.
+            if (attempt == kAttempts) throw;
+        } catch (const Error&) {
+            if (!forgotten_) throw;
+            break;
+        }
     }
     // The specification's answer to 404: a new session, then the same request.
     connected_ = false;
@@ -184,7 +196,8 @@ asio::awaitable<ToolOutcome> McpClient::call(
 ) {
     auto arguments = parse_json(input, kMessageLimits);
     if (!arguments) co_return ToolOutcome{false, "the arguments are no JSON: " + arguments.error()};
-    Json params = {{"name", name}, {"arguments", std::move(*arguments)}};
+    const Json meta = {{"volary.dev/key", make_ulid(SystemClock().now_ms())}};
+    Json params = {{"name", name}, {"arguments", std::move(*arguments)}, {"_meta", meta}};
     const auto result = co_await impl_->request("tools/call", std::move(params));
     co_return read_tool_result(result);
 }

@@ -15,6 +15,8 @@
 namespace volary::builtin {
 namespace {
 
+/// A daemon that restarts cuts a call once; a server that is down is told after a few.
+constexpr int kMaxInterruptions = 3;
 constexpr std::size_t kTitleBytes = 120;  // one line on a phone, or two
 constexpr JsonLimits kInputLimits{std::size_t{64} << 20U, 128};
 
@@ -164,7 +166,21 @@ asio::awaitable<void> TurnRunner::model_step() {
         parts_.host.update(std::move(update));
     };
     auto request = make_request(decision);
-    const auto answer = co_await parts_.model.ask(std::move(request), std::move(on_delta));
+    ModelAnswer answer;
+    std::string cut;
+    try {
+        auto answered = co_await parts_.model.ask(std::move(request), std::move(on_delta));
+        answer = std::move(answered);
+    } catch (const Interrupted& error) {
+        if (++interruptions_ > kMaxInterruptions) throw;
+        cut = error.what();
+    }
+    if (!cut.empty()) {
+        // What it said so far stays in the log as it is; the model is asked once more.
+        end_step(id, open_since_, {false, "interrupted, asked again: " + cut});
+        co_return;
+    }
+    interruptions_ = 0;
     turn_->model_answered(answer);
     end_model_step(id, open_since_, answer);
 }

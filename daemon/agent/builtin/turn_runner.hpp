@@ -69,6 +69,7 @@ private:
     std::string open_step_;  // told as begun, not yet as ended
     std::string open_call_;
     UnixMillis open_since_ = 0;
+    int interruptions_ = 0;  ///< of the model, in a row
 };
 
 }  // namespace volary::builtin

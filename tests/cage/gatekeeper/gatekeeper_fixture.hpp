@@ -140,7 +140,9 @@ public:
             ports.push_back(local_endpoint(fd.get())->port);
             sockets.push_back(std::move(fd));
         }
-        Gatekeeper::BindLater later = [this](SocketSpec spec) { return bind_later(spec); };
+        Gatekeeper::BindLater later = [this](SocketSpec spec, const std::string&) {
+            return bind_later(spec);
+        };
         gate->attach(cage, std::move(rules), plan, std::move(sockets), {}, std::move(later));
     }
 

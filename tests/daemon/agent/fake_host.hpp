@@ -15,6 +15,9 @@ namespace volary::agent {
 class FakeHost final : public Host {
 public:
     void cage_started(const Origin&, const CageId&, const CageFacts&) override {}
+    void cage_recovered(const Origin&, const CageId&, const std::string&, const std::string&)
+        override {}
+    void passed(const Origin&) override {}
     void cage_exited(const Origin&, const CageId&, const std::string&, const std::string&)
         override {}
     void denied(const Origin&, const cage::Denial&) override {}
@@ -42,11 +45,13 @@ public:
         co_return;
     }
 
-    asio::awaitable<InvocationId> invoke(Origin origin, std::string subagent, std::string task)
-        override {
+    asio::awaitable<InvocationId> invoke(
+        Origin origin, std::string subagent, std::string task, std::string key
+    ) override {
         refuse_if_told();
         who = std::move(origin);
         invoked.emplace_back(std::move(subagent), std::move(task));
+        keys.push_back(std::move(key));
         co_return InvocationId("inv_child");
     }
 
@@ -65,11 +70,13 @@ public:
         co_return found;
     }
 
-    asio::awaitable<SignalReceipt> signal(Origin origin, std::string name, std::string data)
-        override {
+    asio::awaitable<SignalReceipt> signal(
+        Origin origin, std::string name, std::string data, std::string key
+    ) override {
         refuse_if_told();
         who = std::move(origin);
         signals.emplace_back(std::move(name), std::move(data));
+        keys.push_back(std::move(key));
         co_return SignalReceipt{12};
     }
 
@@ -80,6 +87,7 @@ public:
     std::vector<std::vector<PlanItem>> plans;
     std::vector<std::pair<std::string, std::string>> invoked;
     std::vector<std::pair<std::string, std::string>> signals;
+    std::vector<std::string> keys;  ///< of invocations and signals
     std::vector<std::pair<std::string, std::string>> outputs;
     std::vector<std::pair<std::string, std::string>> limits;
     std::vector<std::chrono::milliseconds> deadlines;

@@ -35,35 +35,66 @@ struct Pipe {
     UniqueFd write;
 };
 
-asio::awaitable<void> keep(std::vector<std::string>* pieces, std::string piece) {
-    pieces->push_back(std::move(piece));
+/// What a reader was given, and where it stood after each piece.
+struct Taken {
+    std::vector<std::string> pieces;
+    std::vector<std::uint64_t> places;
+};
+
+asio::awaitable<void> keep(Taken* taken, std::string piece, std::uint64_t end) {
+    taken->pieces.push_back(std::move(piece));
+    taken->places.push_back(end);
     co_return;
 }
 
-TakeChunk keeper(std::vector<std::string>& pieces) {
-    return [&pieces](std::string piece) { return keep(&pieces, std::move(piece)); };
+TakeChunk keeper(Taken& taken) {
+    return [&taken](std::string piece, std::uint64_t end) {
+        return keep(&taken, std::move(piece), end);
+    };
 }
 
-std::vector<std::string> chunks_of(std::string text) {
+/// A runner of which only the standard output speaks.
+std::unique_ptr<cage::RunnerStreams> streams_of(test::Loop& loop, UniqueFd out) {
+    return cage::make_pipe_streams(
+        loop.executor(), UniqueFd(), std::move(out), UniqueFd(), UniqueFd()
+    );
+}
+
+asio::awaitable<void> write_text(cage::RunnerStreams* to, std::string text) {
+    co_await to->write(std::move(text), {}, false);
+    to->close_input();
+}
+
+Taken take_chunks(std::string text) {
     test::Loop loop;
     Pipe pipe;
-    std::vector<std::string> pieces;
-    loop.run(
-        read_chunks(std::move(pipe.read), keeper(pieces)) &&
-        write_all(std::move(pipe.write), std::move(text))
+    Taken taken;
+    const auto streams = streams_of(loop, std::move(pipe.read));
+    const auto writer = cage::make_pipe_streams(
+        loop.executor(), std::move(pipe.write), UniqueFd(), UniqueFd(), UniqueFd()
     );
-    return pieces;
+    loop.run(
+        read_chunks(streams.get(), cage::Stream::out, keeper(taken)) &&
+        write_text(writer.get(), std::move(text))
+    );
+    return taken;
 }
+
+std::vector<std::string> chunks_of(std::string text) { return take_chunks(std::move(text)).pieces; }
 
 std::vector<std::string> lines_of(std::string text, std::size_t max = 100) {
     test::Loop loop;
     Pipe pipe;
-    std::vector<std::string> lines;
-    loop.run(
-        read_lines(std::move(pipe.read), max, keeper(lines)) &&
-        write_all(std::move(pipe.write), std::move(text))
+    Taken taken;
+    const auto streams = streams_of(loop, std::move(pipe.read));
+    const auto writer = cage::make_pipe_streams(
+        loop.executor(), std::move(pipe.write), UniqueFd(), UniqueFd(), UniqueFd()
     );
-    return lines;
+    loop.run(
+        read_lines(streams.get(), cage::Stream::out, 0, max, keeper(taken)) &&
+        write_text(writer.get(), std::move(text))
+    );
+    return taken.pieces;
 }
 
 std::string join(const std::vector<std::string>& pieces) {
@@ -85,6 +116,17 @@ TEST_CASE("a stream comes whole in pieces that never cut a character", "[agent]"
     for (const auto& piece : pieces) {
         CHECK(piece.size() <= kChunk + 3);
         CHECK(is_utf8(piece));
+    }
+}
+
+TEST_CASE("each piece says where the stream stands behind it", "[agent]") {
+    std::string text(1, 'x');
+    while (text.size() < 3 * kChunk) text += kEuro;
+    const auto taken = take_chunks(text);
+    std::uint64_t sum = 0;
+    for (std::size_t i = 0; i < taken.pieces.size(); ++i) {
+        sum += taken.pieces[i].size();
+        CHECK(taken.places[i] == sum);
     }
 }
 
@@ -119,7 +161,10 @@ TEST_CASE("a reader that is gone does not fail the writer", "[agent]") {
     test::Loop loop;
     Pipe pipe;
     pipe.read.reset();
-    CHECK_NOTHROW(loop.run(write_all(std::move(pipe.write), std::string(1 << 20, 'x'))));
+    const auto writer = cage::make_pipe_streams(
+        loop.executor(), std::move(pipe.write), UniqueFd(), UniqueFd(), UniqueFd()
+    );
+    CHECK_NOTHROW(loop.run(write_text(writer.get(), std::string(1 << 20, 'x'))));
 }
 
 TEST_CASE("what a cage prints beyond its limit is read but told once", "[agent]") {
@@ -128,7 +173,10 @@ TEST_CASE("what a cage prints beyond its limit is read but told once", "[agent]"
     Worker worker(loop.executor(), {SessionId("ses_1"), InvocationId("inv_1"), "primary"});
     OutputLog log(worker, host, "stdout");
     const std::string megabyte(1 << 20, 'z');
-    for (int i = 0; i < 12; ++i) loop.run(log.take(megabyte));
+    std::vector<std::uint64_t> forgotten;
+    worker.on_durable = [&](cage::Stream, std::uint64_t offset) { forgotten.push_back(offset); };
+    for (std::uint64_t i = 1; i <= 12; ++i)
+        loop.run(log.take(megabyte, worker.place(cage::Stream::out, i << 20U)));
     std::size_t logged = 0;
     for (const auto& [stream, text] : host.outputs) {
         CHECK(stream == "stdout");
@@ -138,4 +186,7 @@ TEST_CASE("what a cage prints beyond its limit is read but told once", "[agent]"
     CHECK(logged <= 8 << 20);
     REQUIRE(host.limits.size() == 1);
     CHECK(host.limits.front().first == "output");
+    // What is not logged is not kept for another daemon either.
+    REQUIRE_FALSE(forgotten.empty());
+    CHECK(forgotten.back() == std::uint64_t{12} << 20U);
 }

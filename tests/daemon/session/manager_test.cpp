@@ -29,6 +29,8 @@ public:
     ) override {
         effects.push_back(effect);
     }
+    void durable(const StreamMark& mark) override { marks.push_back(mark); }
+    std::vector<StreamMark> marks;
     std::vector<Effect> effects;
 };
 
@@ -40,9 +42,9 @@ struct Life {
     }
     ~Life() { loop.run(close()); }
 
-    asio::awaitable<void> start() {
+    asio::awaitable<void> start(std::map<InvocationId, CageId> alive) {
         co_await projects.load();
-        co_await sessions.recover();
+        co_await sessions.recover(std::move(alive));
     }
     asio::awaitable<void> close() {
         co_await sessions.close();
@@ -80,8 +82,17 @@ struct Fixture {
     void restart() {
         life.reset();
         life = std::make_unique<Life>(loop, folder.path());
-        loop.run(life->start());
+        loop.run(life->start(alive));
     }
+
+    /// The primary's cage runs; its invocation.
+    InvocationId start_cage(const SessionId& session) {
+        const auto id = state(session).invocations.front().id;
+        report(session, CageStarted{id, CageId("cage_1"), {"none"}, "none", "bwrap"});
+        life->agents.effects.clear();
+        return id;
+    }
+    std::map<InvocationId, CageId> alive;  ///< what the next restart finds
 
     static Mutation mutation(std::string key, std::string request) {
         return {"operator:test", "POST /messages", std::move(key), std::move(request)};
@@ -309,11 +320,12 @@ TEST_CASE_METHOD(
     Fixture, "what was under way when the daemon died is lost, and says so", "[session]"
 ) {
     const auto answer = post("go");
-    const auto invocation = state(answer.session).invocations.front().id;
+    const auto invocation = start_cage(answer.session);
     restart();
     const auto now = state(answer.session);
     CHECK_FALSE(now.run);
     const auto events = log(answer.session);
+    CHECK(body_of_last(events, "cage.recovered")["verdict"] == "lost");
     CHECK(body_of_last(events, "invocation.finished")["outcome"] == "lost");
     CHECK(body_of_last(events, "invocation.finished")["id"] == invocation.str());
     CHECK(body_of_last(events, "run.finished")["outcome"] == "lost");
@@ -324,8 +336,56 @@ TEST_CASE_METHOD(
     CHECK(run->outcome == "lost");
 }
 
+TEST_CASE_METHOD(Fixture, "an agent that never began is started by the next daemon", "[session]") {
+    const auto answer = post("go");
+    const auto invocation = state(answer.session).invocations.front().id;
+    restart();
+    REQUIRE(life->agents.effects.size() == 1);
+    const auto* start = std::get_if<StartAgent>(&life->agents.effects.front());
+    REQUIRE(start != nullptr);
+    CHECK(start->invocation == invocation);
+    CHECK(start->input == "go");
+    CHECK(state(answer.session).run);
+    CHECK(count(answer.session, "invocation.started") == 1);
+}
+
+TEST_CASE_METHOD(
+    Fixture, "an agent whose cage lives is gone on with where its log ends", "[session]"
+) {
+    const auto session = post("go").session;
+    const auto invocation = start_cage(session);
+    Step step{StepId("step_1"), invocation, "tool", "shell", "ls", "{}", "own-1"};
+    const StreamMark mark{CageId("cage_1"), 0, 420};
+    (void)loop.run(life->sessions.report(session, "agent:primary", RequestStep{step}, mark));
+    REQUIRE(life->agents.marks.size() == 1);
+    CHECK(life->agents.marks.front().offset == 420);
+    const StreamMark late{CageId("cage_1"), 0, 400};
+    (void)loop.run(life->sessions.report(session, "agent:primary", PassStream{}, late));
+    life->sessions.stream(session, "agent:primary", invocation, "text", "half a sen");
+
+    alive = {{invocation, CageId("cage_1")}};
+    restart();
+    CHECK(state(session).run);
+    CHECK(count(session, "message.agent") == 0);
+    REQUIRE(life->agents.effects.size() == 1);
+    const auto* adopt = std::get_if<AdoptAgent>(&life->agents.effects.front());
+    REQUIRE(adopt != nullptr);
+    CHECK(adopt->start.invocation == invocation);
+    CHECK(adopt->survivor.cage == CageId("cage_1"));
+    CHECK(adopt->survivor.applied == std::map<int, std::uint64_t>{{0, 420}});
+    CHECK(adopt->steps == std::map<std::string, StepId>{{"own-1", step.id}});
+    CHECK_FALSE(adopt->stopping);
+
+    // The same step asked for again is admitted again, and is no second one.
+    report(session, RequestStep{step});
+    CHECK(count(session, "step.started") == 1);
+    REQUIRE(life->agents.effects.size() == 2);
+    CHECK(std::holds_alternative<AdmitStep>(life->agents.effects.back()));
+}
+
 TEST_CASE_METHOD(Fixture, "a second restart finds nothing to recover", "[session]") {
     const auto session = post("go").session;
+    start_cage(session);
     restart();
     const auto events = log(session);
     restart();
@@ -337,13 +397,15 @@ TEST_CASE_METHOD(
 ) {
     const auto first = post("one");
     const auto second = post("two");
+    start_cage(first.session);
     restart();
     CHECK(count(first.session, "run.started") == 1);
     const auto now = state(first.session);
     CHECK_FALSE(now.run);
     REQUIRE(now.queue.size() == 1);
     CHECK(now.queue.front().run == second.run);
-    CHECK(life->agents.effects.empty());
+    for (const auto& effect : life->agents.effects)
+        CHECK_FALSE(std::holds_alternative<StartAgent>(effect));
 }
 
 TEST_CASE_METHOD(Fixture, "a streamed text becomes one event when it ends", "[session]") {

@@ -415,3 +415,33 @@ TEST_CASE("close answers what waits and refuses what comes after", "[store]") {
     f.store = Store::open({f.path}, f.clock);
     CHECK(f.run(f.store->find_session(f.session))->last_seq == 21);
 }
+
+TEST_CASE("how far a cage's streams took effect is kept with what followed from them", "[store]") {
+    Fixture f;
+    const CageId cage("cage_1");
+    auto append = make_append(f.session, 1);
+    append.session_row = make_session(f.session, "working");
+    append.cages = {{cage, f.session, 1}};
+    append.streams = {{cage, 0, 100}, {cage, 2, 7}};
+    f.run(f.store->append(append));
+    auto later = make_append(f.session, 2);
+    later.session_row = make_session(f.session, "working");
+    later.streams = {{cage, 0, 90}, {cage, 2, 8}};
+    f.run(f.store->append(later));
+    const std::vector<StreamRow> places{{cage, 0, 100}, {cage, 2, 8}};
+    CHECK(f.run(f.store->streams(cage)) == places);
+    // One that fails takes its places with it.
+    auto wrong = make_append(f.session, 9);
+    wrong.streams = {{cage, 0, 500}};
+    CHECK(f.refused(wrong) == Errc::conflict);
+    CHECK(f.run(f.store->streams(cage)) == places);
+    CHECK(f.run(f.store->streams(CageId("cage_2"))).empty());
+
+    (void)f.run(f.store->prune());
+    CHECK(f.run(f.store->streams(cage)) == places);
+    auto last = make_append(f.session, 3);
+    last.session_row = make_session(f.session, "idle");
+    f.run(f.store->append(last));
+    (void)f.run(f.store->prune());
+    CHECK(f.run(f.store->streams(cage)).empty());
+}

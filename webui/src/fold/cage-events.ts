@@ -180,6 +180,16 @@ export const cageHandlers: Record<string, Handler> = {
       reason: str(event.body, "reason"),
     });
   },
+  "cage.recovered": (to, event) => {
+    const invocation = str(event.body, "invocation");
+    to.home(invocation, event).push({
+      kind: "recovery",
+      ...base(event),
+      agent: to.agent(invocation),
+      verdict: str(event.body, "verdict"),
+      detail: str(event.body, "detail"),
+    });
+  },
   "cage.denied": denied,
   "cage.limit": limited,
   "cage.granted": granted,

@@ -162,6 +162,14 @@ export interface CageEntry extends Base {
   reason: string;
 }
 
+/** What a start of the daemon found of a cage that an earlier one had left. */
+export interface RecoveryEntry extends Base {
+  kind: "recovery";
+  agent: string;
+  verdict: string;
+  detail: string;
+}
+
 export interface UnknownEntry extends Base {
   kind: "unknown";
   event: string;
@@ -186,6 +194,7 @@ export type Entry =
   | PlanChangeEntry
   | NoteEntry
   | CageEntry
+  | RecoveryEntry
   | UnknownEntry;
 
 /**

@@ -8,6 +8,7 @@ import type {
   PlanChangeEntry,
   WireEntry,
 } from "../fold/entries.ts";
+import { afterRecovery, recoveryWords } from "../text/recovery.ts";
 import { appliedWords, scopeWords } from "../text/refusals.ts";
 import { clock, count, exact, firstLine, leaf, pretty, visible, who } from "../text/words.ts";
 import { Code, Fold } from "./fold.tsx";
@@ -237,6 +238,21 @@ export function Other(props: { entry: Entry }) {
               <span class="verb">cage ended</span> {entry.status} {visible(entry.reason)}
             </>
           }
+        />
+      );
+    case "recovery":
+      return (
+        <Fold
+          icon={entry.verdict === "lost" ? "unshielded" : "shield"}
+          tone={entry.verdict === "lost" ? "line-failed" : ""}
+          line={
+            <>
+              <span class="verb">daemon restarted</span>{" "}
+              {visible(recoveryWords(leaf(entry.agent), entry.verdict))}
+            </>
+          }
+          side={visible(entry.detail)}
+          detail={() => <p class="dim">{afterRecovery(entry.verdict)}</p>}
         />
       );
     case "unknown":
