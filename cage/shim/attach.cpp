@@ -101,7 +101,7 @@ bool Shim::send_held() {
     return true;
 }
 
-void Shim::on_keep_command(Packet packet) {
+void Shim::on_keep_command(const Packet& packet) {
     const auto type = wire::type_of(packet.bytes);
     if (const auto resume = wire::decode_resume(packet.bytes)) return streams_.resume(*resume);
     if (const auto want = wire::decode_mark(wire::Type::want, packet.bytes))

@@ -177,14 +177,14 @@ void Shim::loop() {
 void Shim::on_control() {
     Packet packet;
     const auto got = receive_packet(control_.get(), packet);
-    if (got == Received::packet) return on_command(std::move(packet));
+    if (got == Received::packet) return on_command(packet);
     if (got == Received::again) return;
     control_.reset();  // poll() skips a negative descriptor.
     if (keep_) return daemon_gone();
     kill_all();
 }
 
-void Shim::on_command(Packet packet) {
+void Shim::on_command(const Packet& packet) {
     if (const auto bind = wire::decode_bind(packet.bytes)) return on_bind(*bind);
     if (const auto mount = wire::decode_mount(packet.bytes)) return on_mount(*mount, packet);
     if (const auto signal = wire::decode_signal(packet.bytes)) {
@@ -192,7 +192,7 @@ void Shim::on_command(Packet packet) {
         return;
     }
     if (wire::type_of(packet.bytes) == wire::Type::kill) return kill_all();
-    if (keep_) on_keep_command(std::move(packet));
+    if (keep_) on_keep_command(packet);
 }
 
 void Shim::on_bind(const wire::Bind& bind) {

@@ -36,7 +36,7 @@ private:
     StepResult hand_over_sockets(const std::vector<wire::BindSpec>& specs);
     void loop();
     void on_control();
-    void on_command(Packet packet);
+    void on_command(const Packet& packet);
     void on_bind(const wire::Bind& bind);
     void on_mount(const wire::Mount& mount, const Packet& packet);
     void on_sync();
@@ -54,7 +54,7 @@ private:
     void on_listener();
     void introduce();
     bool send_held();
-    void on_keep_command(Packet packet);
+    void on_keep_command(const Packet& packet);
     void daemon_gone();
     void hold(wire::HeldSocket what, UniqueFd socket);
     bool over(std::uint64_t now_ms);

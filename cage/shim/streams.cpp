@@ -17,6 +17,8 @@ constexpr std::size_t kRead = std::size_t{16} * 1024;
 constexpr std::size_t kMaxTags = 256;
 /// Of one session: greeting, session, prompt and their like.
 constexpr std::size_t kMaxSticky = 32;
+/// All tags together have to fit into one frame.
+constexpr std::size_t kMaxTag = 256;
 
 UniqueFd take_fd(std::vector<UniqueFd>& fds, std::uint16_t index) {
     return index < fds.size() ? std::move(fds[index]) : UniqueFd();
@@ -167,6 +169,7 @@ void Streams::input(wire::Input input) {
     if (input.more) return;
     auto message = std::exchange(input_.partial, {});
     if (known(input.tag)) return;
+    if (input.tag.size() > kMaxTag) input.tag.clear();
     if (!input.tag.empty() && input.sticky && input_.sticky.size() < kMaxSticky) {
         input_.sticky.push_back(std::move(input.tag));
     } else if (!input.tag.empty()) {

@@ -21,6 +21,7 @@ namespace volary::acp {
 namespace {
 
 constexpr const char* kCancelRequest = "$/cancel_request";
+constexpr std::size_t kMaxTaggedId = 64;  // bytes; ids are numbers or UUIDs
 
 /// The id in the parameters of `$/cancel_request`, as JSON text; empty when there is none.
 std::string cancelled_id(const Json& params) {
@@ -271,7 +272,9 @@ asio::awaitable<void> Connection::Impl::serve(
 }
 
 void Connection::Impl::answer(const std::string& id, std::string line, std::uint64_t begin) {
-    enqueue({std::move(line), "a " + id, false, begin + 1});
+    // The peer chooses the id. A tag is kept outside of its cage, so it must be small.
+    auto tag = id.size() <= kMaxTaggedId ? "a " + id : std::string();
+    enqueue({std::move(line), std::move(tag), false, begin + 1});
 }
 
 void Connection::Impl::start_request(Message& message) {

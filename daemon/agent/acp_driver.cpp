@@ -25,6 +25,8 @@ using std::chrono::seconds;
 
 constexpr seconds kGreeting{20};  // a cold start of a large agent on a busy host
 constexpr std::size_t kMaxResult = 64 * 1024;
+constexpr std::size_t kMaxRef = 128;      // bytes of an agent's own name for a step
+constexpr std::size_t kMaxSession = 128;  // bytes of an agent's own name for a session
 constexpr std::uint64_t kMaxUnmarked = std::uint64_t{1} << 20U;  // of a spool of 16 MiB
 constexpr std::size_t kMaxPrompt = 256 * 1024;  // the project file's own limit for a prompt file
 
@@ -185,6 +187,13 @@ private:
         auto params = acp::make_session_setup(setup);
         auto opened = co_await agent_.call(acp::method::kSessionNew, std::move(params), kGreeting);
         session_ = acp::parse_session_ref(opened);
+        if (session_.size() > kMaxSession)
+            throw Error(
+                Errc::invalid, fmt::format(
+                                   "session/new: sessionId: {} bytes, at most {} are taken",
+                                   session_.size(), kMaxSession
+                               )
+            );
         host_.agent_session(worker_.origin, session_);
     }
 
@@ -227,7 +236,9 @@ private:
         const auto id = steps_.try_emplace(step.id, StepId::make(clock_)).first->second;
         const auto gate = std::make_shared<Gate>(executor_);
         worker_.gates[id] = gate;
-        StepInfo info{id, step.type, step.name, step.title, step.arguments, step.id};
+        StepInfo info{id, step.type, step.name, step.title, step.arguments, {}};
+        // It goes into the log, for a daemon that comes after us.
+        if (step.id.size() <= kMaxRef) info.ref = step.id;
         const auto decision = co_await pass(gate, std::move(info), at(place.end));
         worker_.gates.erase(id);
         co_return acp::make_step_decision(decision);

@@ -151,7 +151,7 @@ asio::awaitable<void> Engine::work(WorkerPtr worker) {
     worker->done = true;
     worker->ended.notify();
     workers_.erase(worker->origin.invocation);
-    if (worker->cage) ended_[worker->origin.invocation] = worker->cage;
+    ended_[worker->origin.invocation] = worker->cage;
     host_.finished(worker->origin, ending.outcome, ending.reason, ending.result);
     if (workers_.empty()) emptied_.notify();
 }

@@ -108,6 +108,9 @@ public:
     /// What a stream of a cage said up to there took effect and is durable.
     void durable(const StreamPlace& place);
 
+    /// Something works on it, or has ended it and waits until that is durable.
+    bool is_live(const InvocationId& invocation) const;
+
     /// Lets a step that was asked for go on.
     void admit(const InvocationId& invocation, const StepId& step, std::vector<std::string> notes);
 
@@ -172,7 +175,8 @@ private:
     McpServer mcp_;
     std::map<InvocationId, WorkerPtr> workers_;
     struct Kept;
-    std::map<InvocationId, std::shared_ptr<Kept>> kept_;         ///< found, and not adopted yet
+    std::map<InvocationId, std::shared_ptr<Kept>> kept_;         ///< found, and nobody's yet
+    std::map<InvocationId, std::shared_ptr<Kept>> adopting_;     ///< their workers have begun
     std::map<InvocationId, std::shared_ptr<cage::Cage>> ended_;  ///< until that is durable
     std::unique_ptr<http::Router> router_;
     std::unique_ptr<http::Server> server_;

@@ -73,17 +73,21 @@ void Engine::adopt(StartRequest request, ResumeFacts facts) {
     worker->grants = std::move(request.grants);
     worker->stopping = facts.stopping;
     if (facts.stopping) worker->stop_reason = "stopped by the operator";
-    const auto kept = kept_.find(worker->origin.invocation);
-    if (kept != kept_.end()) {
-        worker->cage_id = kept->second->found->record.id;
-        worker->input = kept->second->input;
+    auto kept = kept_.extract(worker->origin.invocation);
+    // What the project has no agent for any more stays among those that nobody wants.
+    if (!kept.empty() && worker->agent == nullptr) {
+        kept_.insert(std::move(kept));
+    } else if (!kept.empty()) {
+        worker->cage_id = kept.mapped()->found->record.id;
+        worker->input = kept.mapped()->input;
+        adopting_.insert(std::move(kept));
     }
     worker->resume = std::move(facts);
     launch(std::move(worker));
 }
 
 asio::awaitable<void> Engine::take_cage(Worker& worker) {
-    const auto kept = kept_.extract(worker.origin.invocation);
+    const auto kept = adopting_.extract(worker.origin.invocation);
     if (kept.empty()) {
         if (worker.resume) throw Error(Errc::internal, "its cage was not found again");
         auto request = spawn_request(worker);
@@ -93,7 +97,12 @@ asio::awaitable<void> Engine::take_cage(Worker& worker) {
         co_return;
     }
     auto found = kept.mapped()->found;
-    worker.cage = spawner_.adopt(found);
+    try {
+        worker.cage = spawner_.adopt(found);
+    } catch (const Error& error) {
+        host_.cage_recovered(worker.origin, worker.cage_id, "lost", error.what());
+        throw;
+    }
     auto& cage = *worker.cage;
     for (const auto stream : {cage::Stream::out, cage::Stream::err, cage::Stream::signals}) {
         const auto index = static_cast<std::size_t>(stream);
@@ -127,7 +136,11 @@ asio::awaitable<void> Engine::take_cage(Worker& worker) {
 
 void Engine::release(const InvocationId& invocation) {
     const auto ended = ended_.extract(invocation);
-    if (!ended.empty()) ended.mapped()->release();
+    if (!ended.empty() && ended.mapped()) ended.mapped()->release();
+}
+
+bool Engine::is_live(const InvocationId& invocation) const {
+    return workers_.contains(invocation) || ended_.contains(invocation);
 }
 
 void Engine::durable(const StreamPlace& place) {

@@ -20,6 +20,7 @@
 #include "daemon/app/network.hpp"
 #include "daemon/app/page.hpp"
 #include "daemon/app/privileges.hpp"
+#include "daemon/app/reconciler.hpp"
 #include "daemon/http/router.hpp"
 #include "daemon/http/server.hpp"
 #include "daemon/model/broker.hpp"
@@ -134,6 +135,7 @@ public:
               loop.get_executor(), spawner_, gatekeeper_, broker_, host_, clock_, engine_paths()
           ),
           examiner_(loop.get_executor(), spawner_, clock_),
+          reconciler_(loop.get_executor(), reconciler_hooks()),
           grants_(loop.get_executor(), engine_, sessions_, projects_, files_),
           agents_(engine_, grants_),
           credentials_(*store_),
@@ -154,6 +156,7 @@ public:
         engine_.dismiss_rest();
         for (const auto& listen : config_.listen) listen_on(listen);
         housekeeping_.start();
+        reconciler_.start();
         for (const auto& project : projects_.list()) {
             if (!project.diagnostics.empty())
                 log::warning(
@@ -164,6 +167,7 @@ public:
     }
 
     asio::awaitable<void> close() {
+        co_await reconciler_.close();
         // Agents first, so that how they ended is written; then who asks; then what remembers.
         co_await engine_.close();
         co_await server_.close();
@@ -205,6 +209,17 @@ private:
         auto folder = config_.state + "/shims";
         ensure_folder(folder);
         return folder;
+    }
+
+    ReconcilerHooks reconciler_hooks() {
+        ReconcilerHooks hooks;
+        hooks.unfinished = [this] { return sessions_.unfinished(); };
+        hooks.is_live = [this](const InvocationId& id) { return engine_.is_live(id); };
+        hooks.lost = [this](const Unfinished& each) {
+            session::FinishInvocation report{each.second, "lost", "nothing works on it", {}};
+            sessions_.tell(each.first, "daemon", std::move(report));
+        };
+        return hooks;
     }
 
     agent::EnginePaths engine_paths() const {
@@ -269,6 +284,7 @@ private:
     model::Broker broker_;
     agent::Engine engine_;
     agent::Examiner examiner_;
+    Reconciler reconciler_;
     GrantDesk grants_;
     EngineAgents agents_;
     StoreCredentials credentials_;

@@ -243,6 +243,8 @@ void decide_report(Draft& draft, const InvokeSubagent& command) {
 }
 
 void decide_report(Draft& draft, const FinishInvocation& command) {
+    // Its end is in the log with this report, or was before.
+    draft.effect(ReleaseCage{command.invocation});
     if (!is_live(draft, command.invocation)) return;
     const bool stopping = draft.state.run->status == RunStatus::stopping;
     const bool succeeded = command.outcome == "succeeded";
@@ -255,7 +257,6 @@ void decide_report(Draft& draft, const FinishInvocation& command) {
                                 {"result", utf8_prefix(command.result, kMaxResult)}}
     );
     draft.effect(TellFinished{command.invocation});
-    draft.effect(ReleaseCage{command.invocation});
     start_waiting(draft);
     settle(draft);
 }

@@ -128,6 +128,8 @@ public:
     asio::awaitable<State> state(SessionId session);
     /// Last durable position of a session that is in memory, else what the store says.
     asio::awaitable<std::int64_t> last_seq(SessionId session);
+    /// Invocations of sessions in memory that have not finished.
+    std::vector<std::pair<SessionId, InvocationId>> unfinished() const;
     std::vector<OpenItem> open_items(const SessionId& session) const;
 
     /// Waits until the invocation has finished; returns it. Throws not_found, and timeout after

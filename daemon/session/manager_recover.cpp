@@ -43,6 +43,16 @@ asio::awaitable<void> Manager::recover(std::map<InvocationId, CageId> alive) {
     }
 }
 
+std::vector<std::pair<SessionId, InvocationId>> Manager::unfinished() const {
+    std::vector<std::pair<SessionId, InvocationId>> out;
+    for (const auto& [id, live] : live_) {
+        if (!live->state.run) continue;
+        for (const auto& inv : live->state.invocations)
+            if (inv.state != InvocationState::finished) out.emplace_back(id, inv.id);
+    }
+    return out;
+}
+
 asio::awaitable<std::optional<std::string>> Manager::unstarted_input(
     State state, InvocationId invocation
 ) {

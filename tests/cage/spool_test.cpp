@@ -285,3 +285,14 @@ TEST_CASE("half a message of a daemon that died is not written", "[shim]") {
     bench.streams.input({"a 1", false, false, "whole\n"});
     CHECK(heard_input(bench.stdin_end) == "whole\n");
 }
+
+TEST_CASE("a tag that is too long to be remembered makes no message unheard", "[shim]") {
+    Bench bench(false, 1U << 20U);
+    const std::string tag(100'000, 'x');
+    bench.streams.input({tag, true, false, "one\n"});
+    bench.streams.input({tag, true, false, "two\n"});
+    CHECK(heard_input(bench.stdin_end) == "one\ntwo\n");
+    wire::Attached all;
+    bench.streams.describe(all);
+    CHECK(all.tags.empty());
+}
