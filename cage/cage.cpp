@@ -75,6 +75,7 @@ Cage::Cage(asio::any_io_executor executor, SpawnRequest request, SpawnerHooks ho
       control_(executor_),
       outbox_ready_(executor_),
       started_(executor_),
+      shim_gone_(executor_),
       emptied_(executor_),
       ended_(executor_) {}
 
@@ -98,6 +99,7 @@ asio::awaitable<void> Cage::serve(std::shared_ptr<Cage> self) {
         self->outbox_ready_.notify();
         co_await self->shim_end();
         (void)::unlink(self->socket_.c_str());
+        self->shim_gone_.complete();
         self->emptied_.complete();
         co_return;
     }

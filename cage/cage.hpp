@@ -181,6 +181,7 @@ private:
     std::optional<std::chrono::milliseconds> alone_;
     bool ended_alone_ = false;
     bool left_ = false;
+    bool released_ = false;
     std::string socket_;  ///< of a shim that outlives us; removed when the shim has ended
     bool bare_ = false;
     bool frozen_ = false;
@@ -213,6 +214,7 @@ private:
     std::function<void()> on_sockets_;
     std::function<asio::awaitable<void>()> detach_;  ///< from the gatekeeper
     Completion started_;                             ///< the runner runs, or the launch failed
+    Completion shim_gone_;                           ///< of a kept cage
     Completion emptied_;                             ///< no process is left, or the shim is gone
     Completion ended_;
 };

@@ -59,7 +59,9 @@ void Cage::leave() {
 }
 
 void Cage::release() {
-    if (kept_ != nullptr) (void)post(wire::encode_release());
+    if (kept_ == nullptr) return;
+    released_ = true;
+    (void)post(wire::encode_release());
 }
 
 void Cage::keep_streams() {

@@ -35,6 +35,8 @@ namespace {
 
 /// From the shim's start to the runner's first instruction; tens of times what a slow host takes.
 constexpr std::chrono::seconds kStartWait{20};
+/// For a shim that was told to go.
+constexpr std::chrono::seconds kShimEnd{2};
 /// Of bwrap's own words, when it fails; they come over the runner's standard error.
 constexpr std::size_t kMaxComplaint = 1000;
 
@@ -478,7 +480,10 @@ asio::awaitable<void> Spawner::close() {
     for (const auto& weak : cages_)
         if (auto cage = weak.lock(); cage && !cage->left_) live.push_back(std::move(cage));
     for (const auto& cage : live) cage->kill_now();
-    for (const auto& cage : live) co_await cage->wait();
+    for (const auto& cage : live) {
+        co_await cage->wait();
+        if (cage->released_) (void)co_await cage->shim_gone_.wait_for(kShimEnd);
+    }
     co_await tasks_.close();
     // A shim whose cage's end is in no log yet waits for who comes next; the others end now.
     for (const auto& cage : live) cage->leave();

@@ -31,6 +31,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -152,8 +153,9 @@ public:
     asio::awaitable<void> start() {
         co_await projects_.load();
         auto alive = co_await engine_.find_kept();
-        co_await sessions_.recover(std::move(alive));
+        co_await sessions_.recover(std::move(alive), history_goes_on());
         engine_.dismiss_rest();
+        note_history();
         for (const auto& listen : config_.listen) listen_on(listen);
         housekeeping_.start();
         reconciler_.start();
@@ -203,6 +205,19 @@ private:
             engine_.denied(denial);
         };
         return hooks;
+    }
+
+    /// Which log the last daemon of this folder wrote is noted beside its cages: a database that
+    /// was put back has another epoch, and what it calls unbegun may have happened.
+    std::string history_file() const { return config_.state + "/shims/history"; }
+    bool history_goes_on() const {
+        std::ifstream file(history_file());
+        std::string epoch;
+        return std::getline(file, epoch) && epoch == store_->epoch();
+    }
+    void note_history() const {
+        // Where it cannot be written, what did not begin is lost at the next start.
+        std::ofstream(history_file()) << store_->epoch() << "\n";
     }
 
     std::string shims_folder() const {

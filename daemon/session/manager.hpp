@@ -78,8 +78,9 @@ public:
     void connect(Agents& agents) { agents_ = &agents; }
 
     /// Gives every run that an earlier daemon left behind its verdict; `alive` are the invocations
-    /// whose cages are there, and their cages.
-    asio::awaitable<void> recover(std::map<InvocationId, CageId> alive = {});
+    /// whose cages are there, and their cages. `goes_on`: this is the log that the last daemon here
+    /// wrote, not one that was put back; then what never began is started.
+    asio::awaitable<void> recover(std::map<InvocationId, CageId> alive = {}, bool goes_on = false);
 
     /// Routes a message to `session`, to a new one ("new"), or (empty) to the project's active
     /// session, creating it if there is none. Returns once it is durable.

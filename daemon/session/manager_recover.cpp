@@ -18,7 +18,7 @@ constexpr std::size_t kMaxUtf8 = 4;  // bytes of a character
 
 }  // namespace
 
-asio::awaitable<void> Manager::recover(std::map<InvocationId, CageId> alive) {
+asio::awaitable<void> Manager::recover(std::map<InvocationId, CageId> alive, bool goes_on) {
     const auto rows = co_await store_.unfinished_sessions();
     for (const auto& row : rows) {
         auto live = make_live(row.id);
@@ -30,6 +30,7 @@ asio::awaitable<void> Manager::recover(std::map<InvocationId, CageId> alive) {
         for (const auto& inv : live->state.invocations) {
             if (inv.state == InvocationState::finished) continue;
             const auto found = alive.find(inv.id);
+            if (found == alive.end() && !goes_on) continue;
             if (found == alive.end()) {
                 auto input = co_await unstarted_input(live->state, inv.id);
                 if (input) recover.unstarted[inv.id] = std::move(*input);

@@ -44,7 +44,7 @@ struct Life {
 
     asio::awaitable<void> start(std::map<InvocationId, CageId> alive) {
         co_await projects.load();
-        co_await sessions.recover(std::move(alive));
+        co_await sessions.recover(std::move(alive), true);
     }
     asio::awaitable<void> close() {
         co_await sessions.close();
