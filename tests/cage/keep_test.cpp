@@ -61,6 +61,13 @@ asio::awaitable<void> pause_for(std::chrono::milliseconds time) {
     co_await timer.async_wait(as_result);
 }
 
+/// A cage whose daemon is gone as soon as it runs.
+asio::awaitable<std::shared_ptr<Cage>> leave(Aviary* aviary, SpawnRequest request) {
+    auto cage = co_await aviary->spawner.spawn(std::move(request));
+    aviary->spawner.leave_kept();
+    co_return cage;
+}
+
 bool is_alive(pid_t pid) { return ::kill(pid, 0) == 0; }
 
 /// Waits until `pid` is gone: at most 5 s.
@@ -128,7 +135,8 @@ TEST_CASE("the next daemon goes on where the last one was", "[keep]") {
         const auto exit = co_await adopted->wait();
         CHECK(exit.status.code == 4);
         adopted->release();
-        co_await pause_for(std::chrono::milliseconds(100));
+        // The spawner waits for a shim that was told to go.
+        co_await after->spawner.close();
         CHECK(std::filesystem::is_empty(folder));
     };
     aviary.await(work(&aviary, &next));
@@ -174,9 +182,8 @@ TEST_CASE("a cage that nobody wants is ended", "[keep]") {
     auto work = [](Aviary* all, Next* after) -> asio::awaitable<void> {
         auto request = kept(*all, "sleep 60 & sleep 60");
         const auto folder = request.keep->folder;
-        auto cage = co_await all->spawner.spawn(std::move(request));
+        const auto cage = co_await leave(all, std::move(request));
         const auto runner = cage->report().runner_pid;
-        all->spawner.leave_kept();
         auto found = co_await after->spawner.find_kept(folder);
         REQUIRE(found.size() == 1);
         after->spawner.dismiss(std::move(found[0]));
@@ -193,10 +200,9 @@ TEST_CASE("a cage alone ends after its time", "[keep]") {
     auto work = [](Aviary* all) -> asio::awaitable<void> {
         auto request = kept(*all, "sleep 60");
         request.keep->orphan_ttl = std::chrono::seconds(1);
-        auto cage = co_await all->spawner.spawn(std::move(request));
+        const auto cage = co_await leave(all, std::move(request));
         const auto runner = cage->report().runner_pid;
         const auto shim = cage->report().shim_pid;
-        all->spawner.leave_kept();
         const bool ended = co_await gone(runner);
         CHECK(ended);
         // It is our child, of which nobody but us hears now.
@@ -235,8 +241,8 @@ TEST_CASE("strange and stale sockets among the shims are no cages", "[keep]") {
             for (int i = 0; i < 200; ++i) {
                 UniqueFd peer(::accept4(listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
                 if (peer) {
+                    // What was sent can be read after the end of who sent it.
                     (void)send_packet(peer.get(), frame);
-                    co_await pause_for(std::chrono::milliseconds(50));
                     co_return;
                 }
                 co_await pause_for(std::chrono::milliseconds(10));

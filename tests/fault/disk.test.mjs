@@ -81,16 +81,17 @@ test("a full disk: messages are refused, and taken once when there is room", asy
   assert.equal((await daemon.api.get(`/sessions/${session}/verify`)).ok, true);
 });
 
-test("a full disk in the middle of a run: it is held, and goes on by itself", async (t) => {
-  const daemon = await Daemon.start(t, { wrap: onSmallDisk, delay: 20 });
+/** A run whose disk is taken away and given back in its middle. */
+async function runWithoutDisk(daemon, takeAway, giveBack) {
   const stream = await daemon.operatorStream();
   const { session } = await daemon.send();
   stream.subscribe(session);
   await stream.event("plan.updated");
-  fill(daemon);
-  await refusedMessage(daemon);
+  takeAway();
+  const refused = await refusedMessage(daemon);
+  assert.equal(refused.status, 503, refused.text);
   const held = await daemon.api.events(session, 1000);
-  empty(daemon);
+  giveBack();
   const events = await daemon.finished(session);
   assertContiguous(events);
   assert.deepEqual(events.slice(0, held.length), held);
@@ -102,6 +103,11 @@ test("a full disk in the middle of a run: it is held, and goes on by itself", as
   assert.deepEqual(ids("invocation.finished"), ids("invocation.started"));
   assert.equal((await daemon.api.get(`/sessions/${session}/verify`)).ok, true);
   await daemon.crash();
+}
+
+test("a full disk in the middle of a run: it is held, and goes on by itself", async (t) => {
+  const daemon = await Daemon.start(t, { wrap: onSmallDisk, delay: 20 });
+  await runWithoutDisk(daemon, () => fill(daemon), () => empty(daemon));
 });
 
 /** A daemon whose disk takes nothing between refuse() and heal(). */
@@ -151,23 +157,5 @@ test("a read-only disk: messages are refused, and taken once when it is writable
 
 test("a read-only disk in the middle of a run: it stands still, and goes on by itself", async (t) => {
   const { daemon, refuse, heal } = await onFailingDisk(t, "erofs", { delay: 20 });
-  const stream = await daemon.operatorStream();
-  const { session } = await daemon.send();
-  stream.subscribe(session);
-  await stream.event("plan.updated");
-  refuse();
-  const refused = await refusedMessage(daemon);
-  assert.equal(refused.status, 503, refused.text);
-  const held = await daemon.api.events(session, 1000);
-  heal();
-  const events = await daemon.finished(session);
-  assertContiguous(events);
-  assert.deepEqual(events.slice(0, held.length), held);
-  const [ended] = ofKind(events, "run.finished");
-  assert.equal(ended.body.outcome, "succeeded", JSON.stringify(ended));
-  const ids = (kind) => ofKind(events, kind).map((e) => e.body.id).sort();
-  assert.deepEqual(ids("step.finished"), ids("step.started"));
-  assert.deepEqual(ids("invocation.finished"), ids("invocation.started"));
-  assert.equal((await daemon.api.get(`/sessions/${session}/verify`)).ok, true);
-  await daemon.crash();
+  await runWithoutDisk(daemon, refuse, heal);
 });
